@@ -12,11 +12,12 @@ import torch
 from PIL import Image, ImageOps
 
 from nst_core.faces.detector import FaceDetector
-from nst_core.faces.protection import protect
+from nst_core.faces.protection import around
 from nst_core.images import encode
-from nst_core.inference.blend import Weight
 from nst_core.inference.engines import load_stylizer
+from nst_core.inference.forms import Levels
 from nst_core.inference.painting import in_strokes
+from nst_core.inference.planes import planes
 from nst_core.inference.selection import choose
 from nst_core.inference.strokes import Stroke
 from nst_core.inference.stylizer import Pixels, Stylizer
@@ -35,10 +36,10 @@ show NAME` prints a card, and [nst_core/README.md](../../README.md) says how suc
 
 ![A photo, and what it is in each style](overview.jpg)
 """
-#: Styles that judges liked with planes, and others that they liked at least as well without varied strokes, which
-#: soften sharp marks. The rest has varied strokes.
-_PLANES = ("composition_viii", "edtaonisl", "red_tower", "udnie")
-_PLAIN = ("castle_and_sun", "night_cafe", "portrait_of_metzinger")
+#: Styles that judges liked better with planes, and others that they liked at least as well without varied strokes,
+#: which soften sharp marks. The rest has varied strokes.
+_PLANES = ("edtaonisl", "red_tower", "udnie")
+_PLAIN = ("castle_and_sun", "composition_viii", "night_cafe", "portrait_of_metzinger")
 _PAINTING_PX = 1024
 _TILE_PX, _GAP_PX, _ACROSS = 300, 6, 7
 
@@ -54,11 +55,11 @@ def main() -> None:
     if args.page:
         return
     photos, last, detect = sample_photos(), [], FaceDetector()
-    faces = [protect(detect(photo), height=photo.shape[0], width=photo.shape[1], inside=0.0) for photo in photos]
+    drawn = [planes(photo, [around(detect(photo), height=photo.shape[0], width=photo.shape[1])]) for photo in photos]
     for style in styles:
         stylizer = load_stylizer(style.weights(), choice=choose(torch.device("cpu")))
         pairs = [
-            (photo, _painted(photo, style.name, stylizer, weight)) for photo, weight in zip(photos, faces, strict=True)
+            (photo, _painted(photo, style.name, stylizer, forms)) for photo, forms in zip(photos, drawn, strict=True)
         ]
         last.append(pairs[-1][1])
         file = args.paintings / f"{style.name}.jpg"
@@ -75,13 +76,12 @@ def _stroke(name: str) -> Stroke | None:
     return None if name in (*_PLANES, *_PLAIN) else "varied"
 
 
-def _painted(photo: Pixels, name: str, stylizer: Stylizer, weight: Weight | None) -> Pixels:
+def _painted(photo: Pixels, name: str, stylizer: Stylizer, forms: Levels) -> Pixels:
     return in_strokes(
         photo,
         _stroke(name),
         lambda copy: stylizer(copy[None])[0],
-        forms="planes" if name in _PLANES else None,
-        weight=weight,
+        forms=forms if name in _PLANES else None,
         min_side_px=stylizer.min_side_px,
     )
 

@@ -20,19 +20,16 @@ _ACROSS, _DOWN, _UP = 0.54, 0.66, 0.08
 #: these shares of the photo's longest side, and not at all from the second one on.
 _LARGER, _SMALL = 1.5, (0.04, 0.08)
 #: In parts of the way from the middle to the ellipse: up to the first one painting is weakest, from the second one on
-#: it is as strong as elsewhere.
-_SOFT = (0.4, 1.2)
+#: it is as strong as elsewhere. For what is kept away from faces, the ellipse is all face.
+_SOFT, _AWAY = (0.4, 1.2), (1.0, 1.3)
 #: Longest side of a plane, which is stretched to the photo: its edges are soft.
 _PLANE_PX = 640
 
 
-def protect(
-    faces: Sequence[Face], *, height: int, width: int, weight: Weight | None = None, inside: float = INSIDE
-) -> Weight | None:
+def protect(faces: Sequence[Face], *, height: int, width: int, weight: Weight | None = None) -> Weight | None:
     """Return how strongly each place of a photo is painted, H' x W' to be stretched to height x width; 255 is fully.
 
-    `weight` says the same without faces, in any size; None is 255 everywhere, in the result too. `inside` is how
-    strongly the middle of a face is painted, 0 to 1.
+    `weight` says the same without faces, in any size; None is 255 everywhere, in the result too.
     """
     if not faces:
         return weight
@@ -42,26 +39,50 @@ def protect(
         # In a size in which faces can be seen.
         rows, columns = max(rows, weight.shape[0]), max(columns, weight.shape[1])
         weight = np.asarray(Image.fromarray(weight).resize((columns, rows), Image.Resampling.BILINEAR))
-    shares = np.ones((rows, columns), np.float32)
-    for face in faces:
-        _lower(shares, face, inside, across=columns / width, down=rows / height)
+    shares = _shares(faces, (rows, columns), (height, width), INSIDE, _SOFT)
     result: Weight = np.rint(shares * (np.float32(255) if weight is None else weight)).astype(np.uint8)
     return result
 
 
-def _lower(shares: npt.NDArray[np.float32], face: Face, inside: float, *, across: float, down: float) -> None:
-    """Lower a plane to a share inside of a face, whose coordinates are to be multiplied by `across` and `down`."""
+def around(faces: Sequence[Face], *, height: int, width: int) -> Weight:
+    """Return where a photo has no faces, H' x W' to be stretched to height x width: 0 on faces, 255 around them."""
+    scale = min(1.0, _PLANE_PX / max(height, width))
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    result: Weight = np.rint(255 * _shares(faces, size, (height, width), 0.0, _AWAY)).astype(np.uint8)
+    return result
+
+
+def _shares(
+    faces: Sequence[Face], size: tuple[int, int], photo: tuple[int, int], inside: float, soft: tuple[float, float]
+) -> npt.NDArray[np.float32]:
+    """Return a plane of a size for a photo of a size: `inside` on faces, 1 around them."""
+    shares = np.ones(size, np.float32)
+    for face in faces:
+        _lower(shares, face, inside, soft, across=size[1] / photo[1], down=size[0] / photo[0])
+    return shares
+
+
+def _lower(
+    shares: npt.NDArray[np.float32],
+    face: Face,
+    inside: float,
+    soft: tuple[float, float],
+    *,
+    across: float,
+    down: float,
+) -> None:
+    """Lower a plane inside of a face, whose coordinates are to be multiplied by `across` and `down`."""
     # Whole pixels: no difference of processors in the last digits of a box is to change a result.
     left, top, right, bottom = map(round, (face.left, face.top, face.right, face.bottom))
     width, height = max(1, right - left) * across, max(1, bottom - top) * down
     size = _size(width / max(shares.shape))
     radius_x, radius_y = size * _ACROSS * width, size * _DOWN * height
     middle_x, middle_y = (left + right) / 2 * across, (top + bottom) / 2 * down - size * _UP * height
-    rows = _around(middle_y, _SOFT[1] * radius_y, shares.shape[0])
-    columns = _around(middle_x, _SOFT[1] * radius_x, shares.shape[1])
+    rows = _near(middle_y, soft[1] * radius_y, shares.shape[0])
+    columns = _near(middle_x, soft[1] * radius_x, shares.shape[1])
     y, x = (np.arange(part.start, part.stop, dtype=np.float32) + 0.5 for part in (rows, columns))
     away = np.hypot(((y - middle_y) / radius_y)[:, None], (x - middle_x) / radius_x)
-    edge = np.clip((away - _SOFT[0]) / (_SOFT[1] - _SOFT[0]), 0, 1)
+    edge = np.clip((away - soft[0]) / (soft[1] - soft[0]), 0, 1)
     part = shares[rows, columns]
     np.minimum(part, inside + (1 - inside) * edge * edge * (3 - 2 * edge), out=part)
 
@@ -72,7 +93,7 @@ def _size(share: float) -> float:
     return _LARGER + (1 - _LARGER) * min(1.0, max(0.0, (share - least) / (most - least)))
 
 
-def _around(middle: float, reach: float, count: int) -> slice:
+def _near(middle: float, reach: float, count: int) -> slice:
     """Return the pixels of a side, of so many, that are nearer to a place than `reach`."""
     first = min(count, max(0, int(middle - reach)))
     return slice(first, max(first, min(count, int(middle + reach) + 1)))

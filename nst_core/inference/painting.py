@@ -4,11 +4,10 @@ Never loads torch: it runs beside the network on other threads, and gives the sa
 """
 
 from collections.abc import Callable
-from typing import Literal
 
-from nst_core.inference.blend import Weight
+import numpy as np
+
 from nst_core.inference.forms import Levels, clouds, with_forms
-from nst_core.inference.planes import planes
 from nst_core.inference.regions import EVERYWHERE, paint_region, seen
 from nst_core.inference.strokes import Stroke, StrokeSize, carried_over, copy_to_paint, painted_size
 from nst_core.inference.stylizer import Pixels
@@ -16,8 +15,6 @@ from nst_core.inference.varied_strokes import LAYERS, fine_stroke, layer_weights
 
 #: A network: it paints an H x W x 3 photo, and its strokes have a size in pixels.
 Paint = Callable[[Pixels], Pixels]
-#: What a network sees in the flat parts of a photo; see `planes`.
-Forms = Literal["planes"]
 
 
 def in_strokes(
@@ -25,21 +22,20 @@ def in_strokes(
     stroke: Stroke | None,
     paint: Paint,
     *,
-    forms: Forms | None = None,
-    weight: Weight | None = None,
+    forms: Levels | None = None,
+    strength: float = 1.0,
     min_side_px: int = 1,
 ) -> Pixels:
     """Return an H x W x 3 photo in strokes of a size; None: as the network paints them.
 
     The network is called for copies of the photo, none of whose sides is shorter than `min_side_px` unless the photo's
     own is: once, or for `varied` up to once for each size. `forms` are what it sees in flat parts; None are clouds with
-    `varied`, and else nothing. `weight` says how strong planes may be, 0 to 255, in any size.
+    `varied`, and else nothing. `strength` is how strongly the network paints, and forms are seen, 0 to 1.
     """
-    levels = planes(photo, weight=weight) if forms == "planes" else None
     if stroke != "varied":
-        return _of_one_size(photo, stroke, _seeing(levels, paint), min_side_px)
+        return _of_one_size(photo, stroke, _seeing(forms, strength, paint), min_side_px)
     fine, weights = fine_stroke(*photo.shape[:2]), layer_weights(photo)
-    paint = _seeing(clouds(255 - weights[0]) if levels is None else levels, paint)
+    paint = _seeing(clouds(255 - weights[0]) if forms is None else forms, strength, paint)
     (lowest, _), *others = seen((EVERYWHERE, *weights))
     result = _of_one_size(photo, fine * LAYERS[lowest], paint, min_side_px)
     for layer, share in others:
@@ -47,9 +43,12 @@ def in_strokes(
     return result
 
 
-def _seeing(levels: Levels | None, paint: Paint) -> Paint:
+def _seeing(forms: Levels | None, strength: float, paint: Paint) -> Paint:
     """Return a network that sees forms in a photo, or in a copy of it."""
-    return paint if levels is None else lambda copy: paint(with_forms(copy, levels))
+    if forms is None:
+        return paint
+    levels = np.rint(forms * strength).astype(np.int16)
+    return lambda copy: paint(with_forms(copy, levels))
 
 
 def _of_one_size(photo: Pixels, stroke: StrokeSize | None, paint: Paint, min_side_px: int) -> Pixels:

@@ -1,7 +1,7 @@
 """Planes of light and shade in the flat parts of a photo, between lines that the photo itself has.
 
 In Cubist and Futurist pictures an edge does not end where the thing ends: the line of a roof or a mast runs on through
-the sky, which is lighter on one side of it, as the edge is. So lines are looked for that many edges of the photo lie on
+the sky, which is lighter on the side on which the edge is. So lines are looked for that many edges of the photo lie on
 and that cross what is flat. Edges vote for lines as in Hough's transform (Duda, Hart, "Use of the Hough Transformation
 to Detect Lines and Curves in Pictures", 1972), each for lines of its own direction alone.
 
@@ -9,6 +9,7 @@ Never loads torch: it runs beside the network on other threads, and gives the sa
 come from tables of rounded numbers, and sums are those of whole numbers, or have an order.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from math import cos, pi, sin, sqrt, tan
@@ -29,7 +30,7 @@ _LINES_PX, SIDE_PX = 320, 640
 _FLAT_STEP = 8
 #: Directions of lines in half a turn, and places from the middle of the copy to a corner.
 _DIRECTIONS, _PLACES = 90, 60
-#: How many lines there are, and how far their light reaches, as a share of the longer side.
+#: How many lines there are at most, and how far their light reaches, as a share of the longer side.
 _COUNT, _REACH = 28, 0.2
 #: Lines that are better by the first share than the best one that is left out are there fully; those that have less
 #: than the second share of the best one are left out.
@@ -67,27 +68,25 @@ class Line:
         return np.add.outer((rows - self.place).astype(np.float32), columns.astype(np.float32))
 
 
-def planes(photo: Pixels, *, weight: Weight | None = None) -> Levels:
+def planes(photo: Pixels, weights: Iterable[Weight] = ()) -> Levels:
     """Return what planes add to an H x W x 3 photo, in grey levels, with a longer side of `SIDE_PX`.
 
-    `weight` says how strong they may be, 0 to 255, in any size.
+    Each of `weights` says how strong they may be, 0 to 255, in any size.
     """
-    image = Image.fromarray(photo)
-    image.thumbnail((_LINES_PX, _LINES_PX), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    flat = flat_parts(np.asarray(image))
-    if weight is not None:
-        flat = np.minimum(flat, np.asarray(Image.fromarray(weight).resize(image.size, Image.Resampling.BILINEAR)))
-    scale = SIDE_PX / max(photo.shape[:2])
-    height, width = (max(1, round(side * scale)) for side in photo.shape[:2])
+    rows, columns = _size(photo, _LINES_PX)
+    copy = _resized(photo, rows, columns)
+    flat = flat_parts(copy)
+    for weight in weights:
+        flat = np.minimum(flat, _resized(weight, rows, columns))
+    height, width = _size(photo, SIDE_PX)
     light = np.zeros((height, width), np.float32)
-    for line in lines(np.asarray(image), flat):
+    for line in lines(copy, flat):
         distances = line.distances(height, width)
         sides = np.clip(distances * np.float32(2 * SIDE_PX / _EDGE_PX), -1, 1)
         light += np.float32(line.light) * sides * np.maximum(1 - np.abs(distances) * np.float32(1 / _REACH), 0)
     # Where many lines meet, light comes to an end slowly.
     light /= np.sqrt(1 + light * light)
-    shown = np.asarray(Image.fromarray(flat).resize((width, height), Image.Resampling.BILINEAR))
-    return np.rint(light * (shown * np.float32(_LEVELS / 255))).astype(np.int16)
+    return np.rint(light * (_resized(flat, height, width) * np.float32(_LEVELS / 255))).astype(np.int16)
 
 
 def flat_parts(copy: Pixels) -> Weight:
@@ -104,13 +103,14 @@ def lines(copy: Pixels, flat: Weight) -> list[Line]:
     """Return the lines of a copy of a photo that run through its flat parts, the most important one first."""
     sheet = _Sheet(*flat.shape)
     votes, light = sheet.votes(copy)
-    scores = votes * sheet.means(_reduced(flat))
+    scores = votes * sheet.means(_resized(flat, *(max(1, side // _FLAT_STEP) for side in flat.shape)))
     found: list[tuple[int, int, float]] = []
     while len(found) <= _COUNT and scores.any():
         direction, place = divmod(int(scores.argmax()), scores.shape[1])
         found.append((direction, place, float(scores[direction, place])))
         scores = scores * sheet.others(direction, place)
-    # Strengths come down to 0 at the line that is one too many, so that a small change of the photo is one of planes.
+    # Strengths come down to 0 at the line that is one too many, so that no line appears at once. Which lines are chosen
+    # may still change with the photo.
     scored = [score for *_, score in found]
     least = max([_WEAK * score for score in scored[:1]] + scored[_COUNT:], default=0)
     strengths = [min(1.0, (score / least - 1) / _FADE) for score in scored if score > least]
@@ -156,11 +156,13 @@ class _Sheet:
             light += self._sums(numbers, share * weights * lighter)
         return _smoothed(votes, 1), _smoothed(light, 1)
 
-    def means(self, weights: _Floats) -> _Floats:
+    def means(self, weights: Weight) -> _Floats:
         """Return the mean of some weights, h x w for the whole copy, on each line."""
         y, x = (_from_middle(count) * (side / count) for side, count in zip(self._size, weights.shape, strict=True))
         numbers = self._numbers(np.arange(_DIRECTIONS)[:, None, None], y[:, None], x)
-        sums, counts = (_smoothed(self._sums(numbers, each), 2) for each in (weights, np.ones_like(weights)))
+        sums, counts = (
+            _smoothed(self._sums(numbers, each), 2) for each in (weights.astype(np.float64), np.ones(weights.shape))
+        )
         return np.asarray(sums / np.maximum(counts, 1), np.float64)
 
     def others(self, direction: int, place: int) -> _Floats:
@@ -218,7 +220,14 @@ def _smoothed(values: _Floats, reach: int) -> _Floats:
     return np.asarray(sum(padded[:, start : start + values.shape[1]] for start in range(2 * reach + 1)), np.float64)
 
 
-def _reduced(flat: Weight) -> _Floats:
-    """Return a weight with a number for every `_FLAT_STEP` pixels of a copy."""
-    height, width = (max(1, side // _FLAT_STEP) for side in flat.shape)
-    return np.asarray(Image.fromarray(flat).resize((width, height), Image.Resampling.BOX), np.float64)
+def _size(photo: Pixels, longer: int) -> tuple[int, int]:
+    """Return height and width of a copy of a photo, for its longer side."""
+    scale = longer / max(photo.shape[:2])
+    height, width = (max(1, round(side * scale)) for side in photo.shape[:2])
+    return height, width
+
+
+def _resized(values: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Return bytes in another size."""
+    # A filter whose weights are those of a polynomial: they are the same on every processor.
+    return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0))

@@ -22,10 +22,11 @@ from torch import Tensor
 
 from nst_core.faces.detector import FaceDetector
 from nst_core.faces.face import Face
-from nst_core.faces.protection import protect
+from nst_core.faces.protection import around, protect
 from nst_core.inference.blend import blend
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.painting import in_strokes
+from nst_core.inference.planes import planes
 from nst_core.inference.stylizer import EngineChoice
 from nst_core.looks.faces import CLEAR, compare_faces
 from nst_core.looks.fog import find_fog
@@ -230,8 +231,8 @@ def with_planes(paint: Paint, detect: FaceDetector) -> Paint:
     """Return a network that sees planes in flat parts, as jobs with `forms: planes` do."""
 
     def paint_planes(photo: Pixels) -> Pixels:
-        weight = protect(detect(photo), height=photo.shape[0], width=photo.shape[1], inside=0.0)
-        return in_strokes(photo, None, paint, forms="planes", weight=weight)
+        without_faces = around(detect(photo), height=photo.shape[0], width=photo.shape[1])
+        return in_strokes(photo, None, paint, forms=planes(photo, [without_faces]))
 
     return paint_planes
 

@@ -223,8 +223,8 @@ class JobTerms(BaseModel):
     forms: Forms | None = Field(
         None,
         description="What a picture shows where the photo is flat, as in a sky. planes: planes of light and shade, "
-        "between lines of the photo that are carried on there; made for styles with facets, such as udnie. Default: "
-        "with the stroke varied faint clouds, and else nothing. Only for the method feedforward.",
+        "between lines of the photo that run on there; for styles with facets, such as udnie. Default: with the stroke "
+        "varied faint clouds, and else nothing. Only for the method feedforward.",
     )
     upscale: Upscale = Field(
         1,

@@ -104,7 +104,7 @@ _Forms = Annotated[
     Forms | None,
     typer.Option(
         help="What pictures show where photos are flat, as in a sky. planes: planes of light and shade between lines "
-        "of the photo that are carried on there, for styles with facets, such as udnie.",
+        "of the photo that run on there, for styles with facets, such as udnie.",
     ),
 ]
 _Upscale = Annotated[

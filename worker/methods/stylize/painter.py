@@ -1,6 +1,6 @@
 """Paints photos in the styles of a chunk, with its strokes, where masks and faces say, in the size of the result."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TypeVar
 
@@ -8,13 +8,15 @@ import numpy as np
 
 from nst_core.faces.detector import FaceDetector
 from nst_core.faces.face import Face
-from nst_core.faces.protection import protect
+from nst_core.faces.protection import around, protect
 from nst_core.images import Picture
 from nst_core.inference.blend import Weight, blend
+from nst_core.inference.forms import Levels
 from nst_core.inference.painting import in_strokes
+from nst_core.inference.planes import planes
 from nst_core.inference.regions import EVERYWHERE, paint_region, seen
 from nst_core.inference.side_by_side import is_small, side
-from nst_core.inference.strength import mixed_share
+from nst_core.inference.strength import mixed_share, painted_share
 from nst_core.inference.stylizer import Pixels, Stylizer
 from nst_core.metrics import Stage
 from nst_core.upscaling.network import Factor
@@ -44,18 +46,17 @@ class Painter:
         options, weight = image.run.chunk.options, weights.photo
         if options.strength == 0.0:
             return picture
-        height, width = picture.rgb.shape[:2]
         wanted = options.faces == "protect" or options.forms is not None
         faces = self._on_engine(image, lambda: self._faces(image, picture.rgb)) if wanted else ()
         with image.watch:
-            # Planes would cut a cheek in two.
-            flat = protect(faces, height=height, width=width, inside=0.0)
+            forms = _planes(picture, weight, faces) if options.forms == "planes" else None
             if options.faces == "protect":
+                height, width = picture.rgb.shape[:2]
                 weight = protect(faces, height=height, width=width, weight=weight)
             (lowest, _), *regions = seen((EVERYWHERE, *weights.regions))
-        rgb = self._in_style(image, picture.rgb, lowest, flat)
+        rgb = self._in_style(image, picture.rgb, lowest, forms)
         for place, (region, _) in enumerate(regions):
-            painted = self._in_style(image, picture.rgb, region, flat)
+            painted = self._in_style(image, picture.rgb, region, forms)
             with image.watch:
                 rgb = paint_region(rgb, painted, [each for _, each in regions[place:]])
             del painted  # before the next one is painted
@@ -63,11 +64,8 @@ class Painter:
             rgb = blend(picture.rgb, rgb, weight=weight)
         return Picture(rgb=rgb, alpha=picture.alpha, warning=picture.warning)
 
-    def _in_style(self, image: Image, photo: Pixels, place: int, flat: Weight | None) -> Pixels:
-        """Return a photo in one of the run's styles, as the options say: strokes, forms, strength, colours.
-
-        `flat` is where forms may be.
-        """
+    def _in_style(self, image: Image, photo: Pixels, place: int, forms: Levels | None) -> Pixels:
+        """Return a photo in one of the run's styles, with forms, and as the options say: strokes, strength, colours."""
         network, options = image.run.networks[place], image.run.chunk.options
 
         def paint(copy: Pixels) -> Pixels:
@@ -80,10 +78,16 @@ class Painter:
                 )
 
         with image.watch:
+            fades = image.run.styles[place].fades
             rgb = in_strokes(
-                photo, options.stroke, paint, forms=options.forms, weight=flat, min_side_px=network.min_side_px
+                photo,
+                options.stroke,
+                paint,
+                forms=forms,
+                strength=painted_share(options.strength, fades=fades),
+                min_side_px=network.min_side_px,
             )
-            strength = mixed_share(options.strength, fades=image.run.styles[place].fades)
+            strength = mixed_share(options.strength, fades=fades)
             return blend(photo, rgb, strength=strength, preserve_color=options.preserve_color)
 
     def _enlarged(self, image: Image, picture: Picture) -> Picture:
@@ -108,6 +112,13 @@ class Painter:
         return self._engine.submit(
             call, order=(image.run.order, image.item.index), lane=image.run.chunk.job_id, small=small
         ).result()
+
+
+def _planes(picture: Picture, mask: Weight | None, faces: Sequence[Face]) -> Levels:
+    """Return planes where a photo is painted, can be seen, and has no faces: they would cut a cheek in two."""
+    height, width = picture.rgb.shape[:2]
+    weights = (around(faces, height=height, width=width), mask, picture.alpha)
+    return planes(picture.rgb, [each for each in weights if each is not None])
 
 
 def _enlarge(image: Image, factor: Factor, rgb: Pixels) -> Pixels:

@@ -19,7 +19,7 @@ from nst_core.images import Limits, Picture
 from nst_core.inference.strokes import largest_photo
 from nst_core.inference.stylizer import Stylizer
 from nst_core.metrics import Observer, Stage, ignore
-from nst_core.protocol.chunks import ChunkItem, StylizeChunk
+from nst_core.protocol.chunks import ChunkItem, StylizeChunk, StylizeOptions
 from nst_core.protocol.events import ItemOutcome
 from nst_core.settings import DecoderSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
@@ -162,7 +162,7 @@ class Pipeline:
 
             def has_room(count: int) -> bool:
                 pixels.close()  # of an earlier try
-                room = _room(image.run, count)
+                room = room_of(image.run.chunk.options, count)
                 if free := self._pixels.take(room, wait=False):
                     pixels.callback(self._pixels.give_back, room)
                 return free
@@ -171,7 +171,7 @@ class Pipeline:
                 return self._decode(image, data, has_room)
             except NoRoomError as error:
                 # This may take minutes, and keeps no decoder from other work.
-                pixels.enter_context(self._pixels.hold(_room(image.run, error.pixels)))
+                pixels.enter_context(self._pixels.hold(room_of(image.run.chunk.options, error.pixels)))
             image.run.check()
             return self._decode(image, data, lambda count: True)
 
@@ -213,12 +213,13 @@ class Pipeline:
             )
 
 
-def _room(run: Run, pixels: int) -> int:
+def room_of(options: StylizeOptions, pixels: int) -> int:
     """Return the room of a photo with so many pixels: that of two pictures of it.
 
-    With regions, with forms, and with strokes of several sizes there is one more each, and an enlarged result is beside
-    the painted picture.
+    There is one more with regions, one with forms, and one with strokes of several sizes. For small strokes the network
+    paints a larger copy, with forms or without. An enlarged result is beside the painted picture.
     """
-    options = run.chunk.options
-    pictures = 2 + (options.stroke == "varied") + bool(options.regions) + (options.forms is not None)
-    return pixels * max(pictures, 1 + options.upscale**2) // 2
+    pictures: float = 2 + (options.stroke == "varied") + bool(options.regions) + (options.forms is not None)
+    if isinstance(options.stroke, float) and options.stroke < 1:
+        pictures += (2 + (options.forms is not None)) / options.stroke**2
+    return int(pixels * max(pictures, 1 + options.upscale**2) / 2)

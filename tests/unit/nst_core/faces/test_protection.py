@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nst_core.faces.face import Face
-from nst_core.faces.protection import INSIDE, Weight, protect
+from nst_core.faces.protection import INSIDE, Weight, around, protect
 
 LOWEST = round(255 * INSIDE)
 #: In a photo of 400 x 300 px.
@@ -41,10 +41,16 @@ def test_a_face_is_painted_less_and_its_surroundings_are_not() -> None:
     assert (found[outside] == 255).all()
 
 
-def test_inside_of_a_face_it_can_be_as_weak_as_is_wished() -> None:
-    found = protect([FACE], height=300, width=400, inside=0.0)
-    assert found is not None
-    assert (found[102, 140], found[0, 0]) == (0, 255)
+def test_what_is_kept_away_from_a_face_is_kept_away_from_all_of_it() -> None:
+    found = around([FACE], height=300, width=400)
+    protected = plane(FACE)
+    # Where a protected face is not yet painted fully, nearly all is kept away.
+    assert (found[protected < 200] == 0).all()
+    assert (found[protected == 255] > 0).all()
+    assert (found[0, 0], found[102, 140]) == (255, 0)
+    # A large photo has a smaller plane.
+    assert around([scaled(FACE, 10)], height=3000, width=4000).shape == (480, 640)
+    assert (around([], height=300, width=400) == 255).all()
 
 
 def test_the_forehead_above_the_box_is_painted_less_too() -> None:

@@ -81,21 +81,33 @@ def house() -> Pixels:
     return photo
 
 
-def test_with_planes_the_network_sees_planes_in_strokes_of_any_size() -> None:
-    photo, weight = house(), np.full((200, 300), 255, np.uint8)
-    weight[:, 150:] = 0
+def test_the_network_sees_forms_in_strokes_of_any_size() -> None:
+    photo = house()
+    levels = planes(photo)
     seen: list[Pixels] = []
 
     def paint(copy: Pixels) -> Pixels:
         seen.append(copy)
         return copy
 
-    in_strokes(photo, None, paint, forms="planes", weight=weight)
-    np.testing.assert_array_equal(seen[0], with_forms(photo, planes(photo, weight=weight)))
-    np.testing.assert_array_equal(seen[0][:, 160:], photo[:, 160:])
-    in_strokes(photo, 2.0, paint, forms="planes")
+    in_strokes(photo, None, paint, forms=levels)
+    np.testing.assert_array_equal(seen[0], with_forms(photo, levels))
+    in_strokes(photo, 2.0, paint, forms=levels)
     copy = copy_to_paint(photo, (100, 150))
-    np.testing.assert_array_equal(seen[1], with_forms(copy, planes(photo)))
+    np.testing.assert_array_equal(seen[1], with_forms(copy, levels))
+
+
+@pytest.mark.parametrize("stroke", [None, "varied"])
+def test_forms_are_as_strong_as_the_network_paints(stroke: Stroke | None) -> None:
+    photo = np.full((200, 300, 3), 128, np.uint8)
+    levels = np.full((200, 320), 40, np.int16)
+    forms = None if stroke == "varied" else levels
+    deviations = []
+    for strength in (0.0, 0.25, 1.0):
+        painted = in_strokes(photo, stroke, lambda copy: copy, forms=forms, strength=strength)
+        deviations.append(np.abs(painted.astype(int) - 128).mean())
+    assert deviations[0] == 0
+    assert deviations[1] == pytest.approx(deviations[2] / 4, rel=0.1)
 
 
 def test_planes_take_the_place_of_clouds() -> None:
@@ -106,5 +118,5 @@ def test_planes_take_the_place_of_clouds() -> None:
         seen.append(copy)
         return copy
 
-    in_strokes(photo, "varied", paint, forms="planes")
+    in_strokes(photo, "varied", paint, forms=levels)
     np.testing.assert_array_equal(seen[-1], with_forms(photo, levels))

@@ -19,7 +19,7 @@ from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.stylizer import EngineChoice, Stylizer
 from nst_core.metrics import Stage
 from nst_core.nets.costs import stylize_bytes
-from nst_core.protocol.chunks import StylizeChunk, StylizeOptions
+from nst_core.protocol.chunks import Region, StyleRef, StylizeChunk, StylizeOptions
 from nst_core.protocol.events import ItemOutcome
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
@@ -37,7 +37,7 @@ from tests.unit.worker.kit import (
     store_style,
     wait_until,
 )
-from worker.methods.stylize.pipeline import Pipeline
+from worker.methods.stylize.pipeline import Pipeline, room_of
 from worker.runtime.engine import Engine
 from worker.runtime.outcomes import Stopwatch
 from worker.settings import WorkerSettings
@@ -343,6 +343,25 @@ def test_the_pixels_in_memory_are_limited_for_all_chunks_together(
         assert all(outcome.succeeded for each in done for outcome in each.result(WAIT_S).values())
     pipeline.close()
     engine.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "pictures"),
+    [
+        ({}, 2),
+        ({"forms": "planes"}, 3),
+        ({"stroke": "varied"}, 3),
+        ({"stroke": "varied", "forms": "planes"}, 4),
+        ({"stroke": 2.0}, 2),
+        ({"stroke": 0.5}, 10),
+        ({"stroke": 0.5, "forms": "planes"}, 15),
+        ({"regions": (Region(style=StyleRef(name="udnie", version="ab")),), "forms": "planes"}, 4),
+        ({"upscale": 2, "forms": "planes"}, 5),
+        ({"upscale": 4, "stroke": 0.5, "forms": "planes"}, 17),
+    ],
+)
+def test_a_photo_takes_the_room_of_all_pictures_of_it(options: dict[str, Any], pictures: int) -> None:
+    assert room_of(StylizeOptions(**options), 1000) == 1000 * pictures // 2
 
 
 def test_a_photo_larger_than_the_room_for_pixels_passes_alone(settings: WorkerSettings, blobs: BlobStore) -> None:
