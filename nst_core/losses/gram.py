@@ -48,7 +48,7 @@ def _product(features: Tensor, share: Tensor) -> Tensor:
     even = share.shape[1] == 1
     if even and native.usable(rows, rows.shape[2]):
         result = rows.new_empty((len(rows), rows.shape[2], rows.shape[2]))
-        native.call("gram", rows.contiguous(), result, *rows.shape)
+        native.call("gram", rows.contiguous(), result, *rows.shape, int(native.multiplies_integers()))
         return result * share
     left = rows if even else rows * share.to(rows.dtype)
     total = rows.new_zeros((rows.shape[0], rows.shape[2], rows.shape[2]), dtype=wide)

@@ -9,30 +9,93 @@
 /* Of each image, which are added up in order, so that the sum is that of any number of threads. */
 enum { BANDS = 8, PIECE = 72 };
 
-/* The sum over positions of f f^T for the features f of each, images x channels x channels. Only one half of the
-   matrix is computed. Returns whether memory was missing. */
-int gram(const float *x, float *y, long images, long positions, long channels, int threads) {
+/* Of the integers in a piece: the sum of PIECE products of two of them leaves no 32 bits. */
+static const float LARGEST_IN_PIECE = 5400;
+
+/* A piece of the positions: in panels of COLUMNS channels, as floats or as integers. These are pairs of positions, which
+   are also in lines of all channels, and each channel has a scale. */
+typedef struct {
+    float *panels, *scales;
+    int *lines;
+} Piece;
+
+static void pack(const float *from, long count, long channels, float *panels) {
+    for (long i = 0; i < count; i++)
+        for (long c = 0; c < channels; c += N)
+            store(panels + (c / COLUMNS * PIECE + i) * COLUMNS + c % COLUMNS, load(from + i * channels + c));
+}
+
+static void pack_integers(const float *from, long count, long channels, const Piece *piece) {
+    for (long c = 0; c < channels; c += N) {
+        vec most = {0};
+        for (long i = 0; i < count; i++) most = larger(size_of(load(from + i * channels + c)), most);
+        store(piece->scales + c, most / LARGEST_IN_PIECE);
+        vec factor = LARGEST_IN_PIECE / larger(most, most * 0 + 1e-30f);
+        int *panel = (int *)piece->panels + c / COLUMNS * PIECE * COLUMNS + c % COLUMNS;
+        for (long i = 0; i < count; i += 2) {
+            vec second = i + 1 < count ? load(from + (i + 1) * channels + c) : (vec){0};
+            veci both = rounded_pairs(load(from + i * channels + c) * factor, second * factor);
+            *(veci *)(panel + i / 2 * COLUMNS) = both;
+            *(veci *)(piece->lines + i / 2 * channels + c) = both;
+        }
+    }
+}
+
+/* ROWS x COLUMNS of c += a^T b for pairs of integers with scales; a has k rows of `lda` pairs, b of COLUMNS. */
+__attribute__((noinline)) static void outer_integers(const int *a, long lda, const float *rows, const int *b, long k,
+                                                     const float *columns, float *c, long ldc) {
+    Sums s = {{{{0}}}};
+    for (long i = 0; i < k; i++) {
+        pairs w[VECTORS];
+#pragma GCC unroll 2
+        for (int j = 0; j < VECTORS; j++) w[j] = *(const pairs *)(b + i * COLUMNS + j * N);
+#pragma GCC unroll 12
+        for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 2
+            for (int j = 0; j < VECTORS; j++) s.of[r][j] = add_pairs(s.of[r][j], (veci){0} + a[i * lda + r], w[j]);
+    }
+#pragma GCC unroll 12
+    for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 2
+        for (int j = 0; j < VECTORS; j++) {
+            float *to = c + r * ldc + j * N;
+            vec sum = __builtin_convertvector(s.of[r][j], vec);
+            store(to, load(to) + sum * (rows[r] * load(columns + j * N)));
+        }
+}
+
+/* The sum over positions of f f^T for the features f of each, images x channels x channels; by products of integers or
+   of floats. Only one half of the matrix is computed. Returns whether memory was missing. */
+int gram(const float *x, float *y, long images, long positions, long channels, long integers, int threads) {
     long blocks = ceil_div(channels, ROWS), size = blocks * ROWS * channels, bands = images * BANDS;
-    long share = ceil_div(positions, BANDS);
-    float *sums = aligned_alloc(64, bands * (size + PIECE * channels) * sizeof(float));
+    long share = ceil_div(positions, BANDS), of_piece = (PIECE + PIECE / 2 + 1) * channels;
+    float *sums = aligned_alloc(64, bands * (size + of_piece) * sizeof(float));
     if (!sums) return 1;
     memset(sums, 0, bands * size * sizeof(float));
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (long band = 0; band < bands; band++) {
-        float *to = sums + band * size, *packed = sums + bands * size + band * PIECE * channels;
+        float *to = sums + band * size, *panels = sums + bands * size + band * of_piece;
+        Piece piece = {panels, panels + PIECE * channels, (int *)(panels + (PIECE + 1) * channels)};
         long first = band % BANDS * share, last = first + share < positions ? first + share : positions;
         for (long start = first; start < last; start += PIECE) {
             const float *from = x + (band / BANDS * positions + start) * channels;
             long count = start + PIECE < last ? PIECE : last - start;
-            for (long i = 0; i < count; i++)
-                for (long c = 0; c < channels; c += N)
-                    store(packed + (c / COLUMNS * PIECE + i) * COLUMNS + c % COLUMNS, load(from + i * channels + c));
+            if (integers)
+                pack_integers(from, count, channels, &piece);
+            else
+                pack(from, count, channels, panels);
             for (long block = 0; block < blocks; block++) {
                 /* The last block overlaps the one before. */
                 long row = block * ROWS < channels - ROWS ? block * ROWS : channels - ROWS;
-                for (long o = row / COLUMNS * COLUMNS; o < channels; o += COLUMNS)
-                    outer(from + row, channels, packed + o * PIECE, COLUMNS, count, to + block * ROWS * channels + o,
-                          channels);
+                for (long o = row / COLUMNS * COLUMNS; o < channels; o += COLUMNS) {
+                    float *sum = to + block * ROWS * channels + o;
+                    if (integers)
+                        outer_integers(piece.lines + row, channels, piece.scales + row,
+                                       (const int *)panels + o * PIECE, ceil_div(count, 2), piece.scales + o, sum,
+                                       channels);
+                    else
+                        outer(from + row, channels, panels + o * PIECE, COLUMNS, count, sum, channels);
+                }
             }
         }
     }

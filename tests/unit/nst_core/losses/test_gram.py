@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nst_core.errors import ConfigError
 from nst_core.losses.gram import PIECE, GramLoss, Normalization, gram_matrix
+from nst_core.nets import native
 from tests.unit.nst_core.losses.samples import normal, uniform, variable
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -230,8 +231,9 @@ def test_guides_get_no_gradient() -> None:
     assert weights.grad is None
 
 
+# In the last two sizes, blocks of positions overlap at the end.
 @pytest.mark.parametrize("channels", [16, 48, 64])
-@pytest.mark.parametrize("size", [(1, 3), (2, 3), (37, 29), (64, 64)])
+@pytest.mark.parametrize("size", [(1, 3), (2, 3), (37, 29), (64, 64), (7, 11), (5, 29)])
 def test_kernels_in_c_match_the_formula(channels: int, size: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(1)
     values = torch.randn(2, channels, *size, generator=generator).contiguous(memory_format=torch.channels_last)
@@ -244,3 +246,26 @@ def test_kernels_in_c_match_the_formula(channels: int, size: tuple[int, int]) ->
     torch.testing.assert_close(found.double(), flat @ flat.transpose(1, 2) / count, rtol=1e-5, atol=1e-5)
     wanted = (weights + weights.transpose(1, 2)).double() @ flat / count
     torch.testing.assert_close(gradient.flatten(2).double(), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.skipif(native.library() is None, reason="there is no compiler")
+@pytest.mark.parametrize("channels", [16, 48, 512])
+@pytest.mark.parametrize("size", [(2, 3), (9, 8), (7, 11), (64, 64)])
+def test_with_integers_it_is_nearly_the_formula(channels: int, size: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(1)
+    values = torch.randn(2, channels, *size, generator=generator).contiguous(memory_format=torch.channels_last)
+    # Channels of very different sizes, one of which is empty.
+    values *= torch.logspace(-3, 3, channels)[:, None, None]
+    values[:, 5] = 0
+    with native.integers(True):
+        found = gram_matrix(values)
+        with native.threads(3):
+            assert torch.equal(gram_matrix(values), found)
+    flat = values.double().flatten(2)
+    sizes = flat.square().mean(2).sqrt()
+    scale = (sizes[:, :, None] * sizes[:, None]).clamp_min(1e-12)
+    exact = flat @ flat.transpose(1, 2) / (size[0] * size[1])
+    assert ((found.double() - exact) / scale).abs().max() < 1e-3
+    assert ((found.double() - exact) / scale).square().mean().sqrt() < 2e-4
+    assert not found[:, 5].any()
+    assert not torch.equal(found, gram_matrix(values))
