@@ -9,11 +9,11 @@
 /* Of each image, which are added up in order, so that the sum is that of any number of threads. */
 enum { BANDS = 8, PIECE = 72 };
 
-/* Of the integers in a piece: the sum of PIECE products of two of them leaves no 32 bits. */
+/* Of the integers in a piece: sums of PIECE products of two of them have 32 bits. */
 static const float LARGEST_IN_PIECE = 5400;
 
-/* A piece of the positions: in panels of COLUMNS channels, as floats or as integers. These are pairs of positions, which
-   are also in lines of all channels, and each channel has a scale. */
+/* A piece of the positions: in panels of COLUMNS channels, as floats or as integers. Integers are in pairs of positions,
+   also in lines of all channels, and each channel has a scale. */
 typedef struct {
     float *panels, *scales;
     int *lines;
