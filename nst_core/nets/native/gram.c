@@ -12,8 +12,8 @@ enum { BANDS = 8, PIECE = 72 };
 /* Of the integers in a piece: sums of PIECE products of two of them have 32 bits. */
 static const float LARGEST_IN_PIECE = 5400;
 
-/* A piece of the positions: in panels of COLUMNS channels, as floats or as integers. Integers are in pairs of positions,
-   also in lines of all channels, and each channel has a scale. */
+/* A piece of the positions, in panels of COLUMNS channels: floats, or pairs of integers for two positions, which are
+   also in lines of all channels, with a scale for each channel. */
 typedef struct {
     float *panels, *scales;
     int *lines;
