@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageOps
 
 from nst_core.faces.detector import FaceDetector
-from nst_core.faces.protection import around
+from nst_core.faces.protection import without_faces
 from nst_core.images import encode
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.forms import Levels
@@ -55,7 +55,9 @@ def main() -> None:
     if args.page:
         return
     photos, last, detect = sample_photos(), [], FaceDetector()
-    drawn = [planes(photo, [around(detect(photo), height=photo.shape[0], width=photo.shape[1])]) for photo in photos]
+    drawn = [
+        planes(photo, [without_faces(detect(photo), height=photo.shape[0], width=photo.shape[1])]) for photo in photos
+    ]
     for style in styles:
         stylizer = load_stylizer(style.weights(), choice=choose(torch.device("cpu")))
         pairs = [

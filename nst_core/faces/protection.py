@@ -33,8 +33,7 @@ def protect(faces: Sequence[Face], *, height: int, width: int, weight: Weight | 
     """
     if not faces:
         return weight
-    scale = min(1.0, _PLANE_PX / max(height, width))
-    rows, columns = (max(1, round(side * scale)) for side in (height, width))
+    rows, columns = _plane_size(height, width)
     if weight is not None:
         # In a size in which faces can be seen.
         rows, columns = max(rows, weight.shape[0]), max(columns, weight.shape[1])
@@ -44,12 +43,16 @@ def protect(faces: Sequence[Face], *, height: int, width: int, weight: Weight | 
     return result
 
 
-def around(faces: Sequence[Face], *, height: int, width: int) -> Weight:
+def without_faces(faces: Sequence[Face], *, height: int, width: int) -> Weight:
     """Return where a photo has no faces, H' x W' to be stretched to height x width: 0 on faces, 255 around them."""
-    scale = min(1.0, _PLANE_PX / max(height, width))
-    size = max(1, round(height * scale)), max(1, round(width * scale))
-    result: Weight = np.rint(255 * _shares(faces, size, (height, width), 0.0, _AWAY)).astype(np.uint8)
+    shares = _shares(faces, _plane_size(height, width), (height, width), 0.0, _AWAY)
+    result: Weight = np.rint(255 * shares).astype(np.uint8)
     return result
+
+
+def _plane_size(height: int, width: int) -> tuple[int, int]:
+    scale = min(1.0, _PLANE_PX / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _shares(

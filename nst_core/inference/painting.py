@@ -35,7 +35,9 @@ def in_strokes(
     if stroke != "varied":
         return _of_one_size(photo, stroke, _seeing(forms, strength, paint), min_side_px)
     fine, weights = fine_stroke(*photo.shape[:2]), layer_weights(photo)
-    paint = _seeing(clouds(255 - weights[0]) if forms is None else forms, strength, paint)
+    if forms is None:
+        forms = clouds(255 - weights[0])
+    paint = _seeing(forms, strength, paint)
     (lowest, _), *others = seen((EVERYWHERE, *weights))
     result = _of_one_size(photo, fine * LAYERS[lowest], paint, min_side_px)
     for layer, share in others:

@@ -1,9 +1,9 @@
 """Planes of light and shade in the flat parts of a photo, between lines that the photo itself has.
 
 In Cubist and Futurist pictures an edge does not end where the thing ends: the line of a roof or a mast runs on through
-the sky, which is lighter on the side on which the edge is. So lines are looked for that many edges of the photo lie on
-and that cross what is flat. Edges vote for lines as in Hough's transform (Duda, Hart, "Use of the Hough Transformation
-to Detect Lines and Curves in Pictures", 1972), each for lines of its own direction alone.
+the sky, and the side that is lighter at the roof is lighter there, too. So lines are looked for that many edges of the
+photo lie on and that cross what is flat. Edges vote for lines as in Hough's transform (Duda, Hart, "Use of the Hough
+Transformation to Detect Lines and Curves in Pictures", 1972), each for lines of its own direction alone.
 
 Never loads torch: it runs beside the network on other threads, and gives the same bytes on every processor. Directions
 come from tables of rounded numbers, and sums are those of whole numbers, or have an order.
@@ -111,12 +111,16 @@ def lines(copy: Pixels, flat: Weight) -> list[Line]:
         scores = scores * sheet.others(direction, place)
     # Strengths come down to 0 at the line that is one too many, so that no line appears at once. Which lines are chosen
     # may still change with the photo.
-    scored = [score for *_, score in found]
-    least = max([_WEAK * score for score in scored[:1]] + scored[_COUNT:], default=0)
-    strengths = [min(1.0, (score / least - 1) / _FADE) for score in scored if score > least]
+    best = found[0][2] if found else 0.0
+    least = max(_WEAK * best, found[_COUNT][2] if len(found) > _COUNT else 0.0)
     return [
-        sheet.line(direction, place, light=strength * _side(light[direction, place] / votes[direction, place]))
-        for (direction, place, _), strength in zip(found, strengths, strict=False)
+        sheet.line(
+            direction,
+            place,
+            light=min(1.0, (score / least - 1) / _FADE) * _side(light[direction, place] / votes[direction, place]),
+        )
+        for direction, place, score in found
+        if score > least
     ]
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from nst_core.faces.detector import FaceDetector
 from nst_core.faces.face import Face
-from nst_core.faces.protection import around, protect
+from nst_core.faces.protection import protect, without_faces
 from nst_core.inference.blend import blend
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.painting import in_strokes
@@ -231,8 +231,8 @@ def with_planes(paint: Paint, detect: FaceDetector) -> Paint:
     """Return a network that sees planes in flat parts, as jobs with `forms: planes` do."""
 
     def paint_planes(photo: Pixels) -> Pixels:
-        without_faces = around(detect(photo), height=photo.shape[0], width=photo.shape[1])
-        return in_strokes(photo, None, paint, forms=planes(photo, [without_faces]))
+        weight = without_faces(detect(photo), height=photo.shape[0], width=photo.shape[1])
+        return in_strokes(photo, None, paint, forms=planes(photo, [weight]))
 
     return paint_planes
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from nst_core.faces.detector import FaceDetector
 from nst_core.faces.face import Face
-from nst_core.faces.protection import around, protect
+from nst_core.faces.protection import protect, without_faces
 from nst_core.images import Picture
 from nst_core.inference.blend import Weight, blend
 from nst_core.inference.forms import Levels
@@ -46,8 +46,8 @@ class Painter:
         options, weight = image.run.chunk.options, weights.photo
         if options.strength == 0.0:
             return picture
-        wanted = options.faces == "protect" or options.forms is not None
-        faces = self._on_engine(image, lambda: self._faces(image, picture.rgb)) if wanted else ()
+        finds_faces = options.faces == "protect" or options.forms is not None
+        faces = self._on_engine(image, lambda: self._faces(image, picture.rgb)) if finds_faces else ()
         with image.watch:
             forms = _planes(picture, weight, faces) if options.forms == "planes" else None
             if options.faces == "protect":
@@ -117,7 +117,7 @@ class Painter:
 def _planes(picture: Picture, mask: Weight | None, faces: Sequence[Face]) -> Levels:
     """Return planes where a photo is painted, can be seen, and has no faces: they would cut a cheek in two."""
     height, width = picture.rgb.shape[:2]
-    weights = (around(faces, height=height, width=width), mask, picture.alpha)
+    weights = (without_faces(faces, height=height, width=width), mask, picture.alpha)
     return planes(picture.rgb, [each for each in weights if each is not None])
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nst_core.faces.face import Face
-from nst_core.faces.protection import INSIDE, Weight, around, protect
+from nst_core.faces.protection import INSIDE, Weight, protect, without_faces
 
 LOWEST = round(255 * INSIDE)
 #: In a photo of 400 x 300 px.
@@ -42,15 +42,15 @@ def test_a_face_is_painted_less_and_its_surroundings_are_not() -> None:
 
 
 def test_what_is_kept_away_from_a_face_is_kept_away_from_all_of_it() -> None:
-    found = around([FACE], height=300, width=400)
+    found = without_faces([FACE], height=300, width=400)
     protected = plane(FACE)
     # Where a protected face is not yet painted fully, nearly all is kept away.
     assert (found[protected < 200] == 0).all()
     assert (found[protected == 255] > 0).all()
     assert (found[0, 0], found[102, 140]) == (255, 0)
     # A large photo has a smaller plane.
-    assert around([scaled(FACE, 10)], height=3000, width=4000).shape == (480, 640)
-    assert (around([], height=300, width=400) == 255).all()
+    assert without_faces([scaled(FACE, 10)], height=3000, width=4000).shape == (480, 640)
+    assert (without_faces([], height=300, width=400) == 255).all()
 
 
 def test_the_forehead_above_the_box_is_painted_less_too() -> None:
