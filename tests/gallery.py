@@ -19,10 +19,11 @@ from nst_core.inference.forms import Levels
 from nst_core.inference.painting import in_strokes
 from nst_core.inference.planes import planes
 from nst_core.inference.selection import choose
-from nst_core.inference.strokes import Stroke
 from nst_core.inference.stylizer import Pixels, Stylizer
+from nst_core.protocol.chunks import Look
 from nst_core.styles import SHEET_NAME, ShippedStyle, shipped_styles
 from nst_core.training.sheet import preview_sheet
+from scheduler.styles.looks import look_of
 from tests.shipped import sample_photos
 
 STYLES = Path(__file__).parents[1] / "nst_core" / "assets" / "styles"
@@ -36,10 +37,6 @@ show NAME` prints a card, and [nst_core/README.md](../../README.md) says how suc
 
 ![A photo, and what it is in each style](overview.jpg)
 """
-#: Styles that judges liked better with planes, and others that they liked at least as well without varied strokes,
-#: which soften sharp marks. The rest has varied strokes.
-_PLANES = ("edtaonisl", "red_tower", "udnie")
-_PLAIN = ("castle_and_sun", "composition_viii", "night_cafe", "portrait_of_metzinger")
 _PAINTING_PX = 1024
 _TILE_PX, _GAP_PX, _ACROSS = 300, 6, 7
 
@@ -60,9 +57,8 @@ def main() -> None:
     ]
     for style in styles:
         stylizer = load_stylizer(style.weights(), choice=choose(torch.device("cpu")))
-        pairs = [
-            (photo, _painted(photo, style.name, stylizer, forms)) for photo, forms in zip(photos, drawn, strict=True)
-        ]
+        look = look_of(style.card)
+        pairs = [(photo, _painted(photo, look, stylizer, forms)) for photo, forms in zip(photos, drawn, strict=True)]
         last.append(pairs[-1][1])
         file = args.paintings / f"{style.name}.jpg"
         if not file.exists():
@@ -73,17 +69,12 @@ def main() -> None:
     overview(photos[-1], last).save(OVERVIEW, quality=88)
 
 
-def _stroke(name: str) -> Stroke | None:
-    """Return the strokes in which a style is shown."""
-    return None if name in (*_PLANES, *_PLAIN) else "varied"
-
-
-def _painted(photo: Pixels, name: str, stylizer: Stylizer, forms: Levels) -> Pixels:
+def _painted(photo: Pixels, look: Look, stylizer: Stylizer, forms: Levels) -> Pixels:
     return in_strokes(
         photo,
-        _stroke(name),
+        look.stroke,
         lambda copy: stylizer(copy[None])[0],
-        forms=forms if name in _PLANES else None,
+        forms=None if look.forms is None else forms,
         min_side_px=stylizer.min_side_px,
     )
 
@@ -95,8 +86,8 @@ def page(styles: list[ShippedStyle]) -> str:
 
 def _section(style: ShippedStyle) -> str:
     card, measured = style.card, style.card["evaluation"]
-    made, stroke = card["made_from"], _stroke(style.name)
-    options = f"{f' --stroke {stroke}' if stroke else ''}{' --forms planes' if style.name in _PLANES else ''}"
+    made, look = card["made_from"], card.get("look", {})
+    options = "".join(f" --{name} {value}" for name, value in look.items())
     facts = {
         "shown": f"`nst stylize PHOTO --style {style.name}{options}`",
         "painting": f"{card['artist']}, {card['title']}, {card['year']}",

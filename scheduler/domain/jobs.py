@@ -1,7 +1,7 @@
 """Jobs: what a client asked for, as it is stored, the statuses of chunks, and how a job ends."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -65,6 +65,17 @@ class JobSpec:
     def style(self, name: str) -> StyleRef:
         """Return the style of a name."""
         return next(style for style in self.styles if style.name == name)
+
+    def options_of(self, style: StyleRef) -> StylizeOptions:
+        """Return how photos are stylized in one of the styles: its look decides what the job leaves to it."""
+        options, look = self.options, style.look
+        if options.look is None:
+            return options
+        return replace(
+            options,
+            stroke=look.stroke if options.stroke is None else options.stroke,
+            forms=look.forms if options.forms is None else options.forms,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

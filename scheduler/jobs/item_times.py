@@ -35,10 +35,12 @@ def px_class(spec: JobSpec) -> int:
 def stroke_class(spec: JobSpec) -> str:
     """Return auto or varied, or the size of a job's strokes, rounded up to a power of two; 1 if it has none.
 
-    A network paints fewer pixels for larger strokes. Times within a class differ by a factor of four at most. If
-    results are enlarged, the class says how much: auto/4.
+    A network paints fewer pixels for larger strokes. Times within a class differ by a factor of four at most. The class
+    is look if each style has strokes of its own; times are kept for each style. If results are enlarged, the class says
+    how much: auto/4.
     """
-    stroke, upscale = spec.options.stroke, spec.options.upscale
+    options, upscale = spec.options, spec.options.upscale
+    stroke = "look" if options.stroke is None and options.look is not None else options.stroke
     of_strokes = stroke if isinstance(stroke, str) else f"{2.0 ** ceil(log2(stroke or 1)):g}"
     return of_strokes if upscale == 1 else f"{of_strokes}/{upscale}"
 

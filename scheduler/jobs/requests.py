@@ -72,6 +72,7 @@ class JobResolver:
                 regions=resolved.regions,
                 faces=request.faces,
                 precision=request.precision,
+                look=request.look,
                 stroke=request.stroke,
                 forms=request.forms,
                 upscale=request.upscale,

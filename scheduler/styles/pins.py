@@ -14,6 +14,7 @@ from scheduler.store import versions
 from scheduler.store.database import Connection
 from scheduler.store.styles import StyleRow
 from scheduler.store.versions import VersionRow
+from scheduler.styles.looks import look_of
 
 #: The most names that are compared with an unknown name, and the most suggestions in a message.
 _COMPARED, _NAMED = 200, 10
@@ -29,6 +30,7 @@ def find_painted(connection: Connection, tenant: str, text: str, *, pointer: str
             weights=found.weights,
             index=found.index,
             fades=_fades(found),
+            look=look_of(found.card),
         )
     try:
         portions = parse_blend(text)
@@ -43,7 +45,14 @@ def find_painted(connection: Connection, tenant: str, text: str, *, pointer: str
         for each, portion in zip(styles, portions, strict=True)
     )
     version = version_of_blend((part.version, part.share) for part in parts)
-    return StyleRef(name=name_of(portions), version=version, parts=parts, fades=all(map(_fades, styles)))
+    largest = max(range(len(parts)), key=lambda place: parts[place].share)
+    return StyleRef(
+        name=name_of(portions),
+        version=version,
+        parts=parts,
+        fades=all(map(_fades, styles)),
+        look=look_of(styles[largest].card),
+    )
 
 
 def find_pinned(connection: Connection, tenant: str, text: str, *, pointer: str) -> StyleRow:

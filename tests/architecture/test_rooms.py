@@ -15,7 +15,7 @@ PACKAGES = ("nst_core", "worker", "scheduler")
 TESTED_ELSEWHERE = (
     ("nst_core/client", "answers errors retries", "unit/nst_core/client/test_requests.py"),
     ("nst_core/client", "events", "unit/nst_core/client/test_event_client.py"),
-    ("nst_core/client/resources", "access base events health", "integration/test_document.py"),
+    ("nst_core/client/resources", "access events health", "integration/test_document.py"),
     ("nst_core/client/resources", "items jobs methods pages problems runs", "integration/test_document.py"),
     ("nst_core/client/resources", "sentences styles uploads webhooks", "integration/test_document.py"),
     ("nst_core/decoding", "child process", "unit/nst_core/decoding/test_decoder.py"),

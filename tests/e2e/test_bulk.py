@@ -122,6 +122,17 @@ def test_strokes_of_other_sizes_and_forms_change_a_picture(stack: Stack, client:
         assert np.abs(plain - other).mean() > 2
 
 
+def test_the_look_of_the_gallery_is_that_of_the_options_in_the_cards(stack: Stack, client: Client) -> None:
+    places = JobInput(uris=tuple(upload(client, small_photos(1, side_px=160))))
+    asked: dict[str, dict[str, Any]] = {"great_wave": {"stroke": "varied"}, "udnie": {"forms": "planes"}}
+    request = JobRequest(input=places, styles=tuple(asked), look="gallery", output=Output(format="png"))
+    made = {item.style: item.sha256 for item in finish(stack, client, client.submit(request)).items}
+    for style, options in asked.items():
+        request = JobRequest(input=places, styles=(style,), output=Output(format="png"), **options)
+        [item] = finish(stack, client, client.submit(request)).items
+        assert item.sha256 == made[style]
+
+
 def test_results_are_enlarged(stack: Stack, client: Client) -> None:
     photos = small_photos(2, side_px=120)
     uris = tuple(upload(client, photos))

@@ -17,6 +17,8 @@ from nst_core.client.resources.jobs import STROKES
 from nst_core.inference import strokes
 from nst_core.storage.blobs import BlobUri
 from scheduler.domain.keys import new_api_key
+from scheduler.store import styles
+from scheduler.store.styles import StyleRow
 from tests.integration.conftest import TENANT, Rig, finished, started
 from tests.integration.job_kit import dispatch, end_with_images, failing, region
 from tests.integration.test_api import body, client_of
@@ -33,6 +35,13 @@ def client(rig: Rig) -> Iterator[TestClient]:
 def submit(client: TestClient, rig: Rig, count: int = 1, **changes: Any) -> str:
     rig.clock.advance(0.01)
     return str(client.post("/v1/jobs", json=body(rig, count, **changes)).json()["id"])
+
+
+def put_style(rig: Rig, name: str, card: dict[str, Any]) -> None:
+    """Give a style a card."""
+    row = StyleRow(name=name, version=name * 4, weights=f"s3://nst/styles/{name}", card=card)
+    with rig.database.write() as connection:
+        styles.put_style(connection, row, now=rig.clock())
 
 
 def test_put_is_accepted_once_and_found_by_its_id(client: TestClient, rig: Rig) -> None:
@@ -57,6 +66,7 @@ def test_job_shows_its_settings(client: TestClient, rig: Rig) -> None:
         "max_failures": 3,
         "max_attempts": 7,
         "precision": "exact",
+        "look": "gallery",
         "stroke": "auto",
         "forms": "planes",
         "faces": "protect",
@@ -67,7 +77,7 @@ def test_job_shows_its_settings(client: TestClient, rig: Rig) -> None:
     assert (job["stop"], job["client_id"]) == (None, None)
     plain = client.get(f"/v1/jobs/{submit(client, rig)}").json()
     assert (plain["precision"], plain["stroke"], plain["mask"], plain["faces"]) == ("auto", None, None, "paint")
-    assert plain["forms"] is None
+    assert plain["look"] is plain["forms"] is None
 
 
 def test_workers_are_told_the_precision_of_a_job(client: TestClient, rig: Rig) -> None:
@@ -78,6 +88,50 @@ def test_workers_are_told_the_precision_of_a_job(client: TestClient, rig: Rig) -
 def test_workers_are_told_the_forms_of_a_job(client: TestClient, rig: Rig) -> None:
     planes, none = submit(client, rig, forms="planes"), submit(client, rig)
     assert {chunk.job_id: chunk.options.forms for chunk in dispatch(rig)} == {planes: "planes", none: None}
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"look": "gallery"}, {"great_wave": ("varied", None), "udnie": (None, "planes"), "the_scream": (None, None)}),
+        (
+            {"look": "gallery", "stroke": 2},
+            {"great_wave": (2, None), "udnie": (2, "planes"), "the_scream": (2, None)},
+        ),
+        ({}, dict.fromkeys(("great_wave", "udnie", "the_scream"), (None, None))),
+    ],
+    ids=["gallery", "strokes of the job", "none"],
+)
+def test_each_style_has_the_look_of_its_card_when_the_job_was_submitted(
+    client: TestClient, rig: Rig, options: dict[str, Any], told: dict[str, Any]
+) -> None:
+    put_style(rig, "great_wave", {"look": {"stroke": "varied"}})
+    put_style(rig, "udnie", {"look": {"forms": "planes"}})
+    put_style(rig, "the_scream", {})
+    submit(client, rig, styles=list(told), **options)
+    for name in told:
+        put_style(rig, name, {"look": {"stroke": 4}})
+    assert {chunk.style.name: (chunk.options.stroke, chunk.options.forms) for chunk in dispatch(rig)} == told
+
+
+def test_results_say_in_which_strokes_and_forms_they_are(client: TestClient, rig: Rig) -> None:
+    put_style(rig, "great_wave", {"look": {"stroke": "varied", "forms": "planes"}})
+    gallery, plain = (submit(client, rig, styles=["great_wave"], look=look) for look in ("gallery", None))
+    end_with_images(rig)
+    [line] = client.get(f"/v1/jobs/{gallery}/results").text.splitlines()
+    assert json.loads(line).items() >= {"stroke": "varied", "forms": "planes"}.items()
+    [line] = client.get(f"/v1/jobs/{plain}/results").text.splitlines()
+    assert not json.loads(line).keys() & {"stroke", "forms", "look"}
+
+
+def test_a_blend_has_the_look_of_its_largest_style(client: TestClient, rig: Rig) -> None:
+    put_style(rig, "great_wave", {"look": {"stroke": "varied"}})
+    put_style(rig, "udnie", {"look": {"forms": "planes"}})
+    jobs = {
+        submit(client, rig, styles=[f"great_wave:{wave},udnie:{udnie}"], look="gallery"): look
+        for wave, udnie, look in ((3, 2, ("varied", None)), (2, 3, (None, "planes")))
+    }
+    assert {chunk.job_id: (chunk.options.stroke, chunk.options.forms) for chunk in dispatch(rig)} == jobs
 
 
 def test_workers_are_told_how_much_results_are_enlarged(client: TestClient, rig: Rig) -> None:
@@ -217,7 +271,7 @@ def test_a_wrong_region_is_refused(
     assert message in error["detail"]
 
 
-@pytest.mark.parametrize("stroke", [0, 0.49, 4.01, -2, 1e300, True, "2", "broad", "AUTO", "", [], {}])
+@pytest.mark.parametrize("stroke", [0, 0.49, 4.01, -2, 1e300, "2", "broad", "AUTO", "", [], {}])
 def test_a_wrong_stroke_is_one_error_that_says_what_is_allowed(client: TestClient, rig: Rig, stroke: object) -> None:
     answer = client.post("/v1/jobs", json=body(rig) | {"stroke": stroke})
     assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")

@@ -99,6 +99,8 @@ def test_a_job_shows_its_settings(client: TestClient, rig: Rig) -> None:
         ({"precision": "exact"}, "/precision"),
         ({"precision": "fp32"}, "/precision"),
         ({"stroke": 2}, "/stroke"),
+        ({"look": "gallery"}, "/look"),
+        ({"look": "museum"}, "/look"),
         ({"forms": "planes"}, "/forms"),
         ({"forms": "cubes"}, "/forms"),
         ({"upscale": 2}, "/upscale"),

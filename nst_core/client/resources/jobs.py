@@ -37,6 +37,8 @@ Upscale = Literal[1, 2, 4]
 StrokeName = Literal["auto", "varied"]
 #: What pictures show in the flat parts of photos.
 Forms = Literal["planes"]
+#: Whose strokes and forms pictures have, where a job does not say.
+LookName = Literal["gallery"]
 #: The smallest and the largest size of strokes that a job may ask for.
 STROKES = (0.5, 4.0)
 _LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -212,6 +214,13 @@ class JobTerms(BaseModel):
         description="auto: each worker uses its own engine. exact: all use the reference engine, which is slower and "
         "gives the same bytes on all processors of the same kind. Only for the method feedforward.",
     )
+    look: LookName | None = Field(
+        None,
+        description="gallery: each style is painted as the gallery shows it, with the strokes and forms that suit it, "
+        "which are `look` in its card; `stroke` and `forms` of the job come first. A blend has the look of the style "
+        "with the largest share, and regions have that of the style around them. Varied strokes take about twice the "
+        "time. Default: as the network paints. Only for the method feedforward.",
+    )
     stroke: Stroke | None = Field(
         None,
         description="How large strokes are in the picture. A number: this many times as large as at the photo's own "
@@ -359,6 +368,7 @@ _JOB: dict[str, Any] = {
     ],
     "faces": "paint",
     "precision": "auto",
+    "look": None,
     "stroke": "auto",
     "forms": None,
     "upscale": 1,

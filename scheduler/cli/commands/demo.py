@@ -74,7 +74,8 @@ def _stylize(
     found = find_photos(photos, Naming(styles=tuple(style.name for style in styles)))
     read, _ = read_photos(session, found.photos)
     prefix = send_photos(session, client, read).upload.prefix
-    job = client.submit(JobRequest(input=JobInput(prefix=prefix), styles=tuple(style.name for style in styles)))
+    chosen = tuple(style.name for style in styles)
+    job = client.submit(JobRequest(input=JobInput(prefix=prefix), styles=chosen, look="gallery"))
     with job_bar(session.err) as update:
         job = client.wait(job.id, on_change=update, poll_s=0.2)
     download = Download(client=client, job=job, target=Target(text=str(output), folder=output))

@@ -14,6 +14,7 @@ from nst_core.client.resources.jobs import (
     Forms,
     JobInput,
     JobRequest,
+    LookName,
     Output,
     Precision,
     Priority,
@@ -91,6 +92,12 @@ _Faces = Annotated[Faces, typer.Option(help="protect: faces are painted less, so
 _Precision = Annotated[
     Precision, typer.Option(help="exact: the same bytes on every machine with the same kind of processor; slower.")
 ]
+_Look = Annotated[
+    LookName | None,
+    typer.Option(
+        help="gallery: each style is painted as the gallery shows it, with the strokes and forms that suit it.",
+    ),
+]
 _Stroke = Annotated[
     str | None,
     typer.Option(
@@ -130,6 +137,7 @@ def stylize(
     region: _Regions = [],  # noqa: B006  Typer takes no tuple
     faces: _Faces = "paint",
     precision: _Precision = "auto",
+    look: _Look = None,
     stroke: _Stroke = None,
     forms: _Forms = None,
     upscale: _Upscale = 1,
@@ -174,6 +182,7 @@ def stylize(
             regions=tuple(Region(style=style, mask=None if own is None else next(stored)) for style, own in regions),
             faces=faces,
             precision=precision,
+            look=look,
             stroke=size,
             forms=forms,
             upscale=factor,

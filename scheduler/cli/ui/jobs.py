@@ -84,6 +84,7 @@ def _options(job: Job) -> str:
     parts += ["colours kept"] if job.preserve_color else []
     parts += ["faces protected"] if job.faces == "protect" else []
     parts += ["exact"] if job.precision == "exact" else []
+    parts += [f"look {job.look}"] if job.look is not None else []
     stroke = f"{job.stroke:g}" if isinstance(job.stroke, float) else job.stroke
     parts += [f"stroke {stroke}"] if stroke is not None else []
     parts += [f"forms {job.forms}"] if job.forms is not None else []

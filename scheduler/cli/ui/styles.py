@@ -43,8 +43,14 @@ def style_page(style: Style) -> RenderableType:
             ("style", Text(style.name, style="bold")),
             ("version", style.version),
             *((name.replace("_", " "), str(each)) for name, each in card.items() if not isinstance(each, dict | list)),
+            ("look", _look(card.get("look"))),
         ]
     )
+
+
+def _look(look: Any) -> str | None:
+    """Return a style's strokes and forms in words, as the options of a job have them."""
+    return ", ".join(f"{name} {value}" for name, value in look.items()) if isinstance(look, dict) else None
 
 
 def versions_table(versions: Sequence[StyleVersion], *, now: datetime | None = None) -> RenderableType:

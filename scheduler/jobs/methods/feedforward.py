@@ -28,7 +28,7 @@ class Feedforward(Method):
 
     def message(self, head: ChunkMessage, spec: JobSpec, style: StyleRef, *, scratch: str) -> ChunkMessage:
         """Return the message for a chunk."""
-        return StylizeChunk(**vars(head), style=style, options=spec.options)
+        return StylizeChunk(**vars(head), style=style, options=spec.options_of(style))
 
     def sources(self, spec: JobSpec) -> Sequence[Source]:
         """Return the masks."""
@@ -38,12 +38,14 @@ class Feedforward(Method):
         return [Source(styles=styles, uri=mask, pointer=pointer) for pointer, mask in masks.items() if mask is not None]
 
     def report(self, spec: JobSpec, style: StyleRef) -> dict[str, Any]:
-        """Return the version of the style, and the regions, if there are any."""
+        """Return the version of the style, its strokes and forms, and the regions, if there are any."""
+        options = spec.options_of(style)
+        marks = {name: value for name in ("stroke", "forms") if (value := getattr(options, name)) is not None}
         regions = [
             {"style": each.style.name, "style_version": each.style.version, "mask": each.mask}
             for each in spec.options.regions
         ]
-        return super().report(spec, style) | ({"regions": regions} if regions else {})
+        return super().report(spec, style) | marks | ({"regions": regions} if regions else {})
 
 
 def _regions(request: JobRequest, lookup: Lookup) -> tuple[Region, ...]:

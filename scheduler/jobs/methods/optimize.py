@@ -60,14 +60,15 @@ class Optimize(Method):
         """Return a style for each painting: its stem, and a hash of its address and the config for a version."""
         require(bool(request.paintings), "The method optimize needs at least one painting.", "/paintings")
         require(not request.styles, "The method optimize takes paintings and no styles.", "/styles")
-        # Each of these, but mask, regions, faces, precision, stroke, forms and upscale, has a counterpart among the
-        # method's options.
+        # Each of these, but mask, regions, faces, precision, look, stroke, forms and upscale, has a counterpart among
+        # the method's options.
         require(request.strength == 1.0, "The method optimize knows no strength; give it style weights.", "/strength")
         require(not request.preserve_color, 'For the method optimize give options {"color": …}.', "/preserve_color")
         require(request.mask is None, "This is for the method feedforward.", "/mask")
         require(not request.regions, "This is for the method feedforward.", "/regions")
         require(request.faces == "paint", "This is for the method feedforward.", "/faces")
         require(request.precision == "auto", "This is for the method feedforward.", "/precision")
+        require(request.look is None, "This is for the method feedforward.", "/look")
         require(request.stroke is None, "This is for the method feedforward.", "/stroke")
         require(request.forms is None, "This is for the method feedforward.", "/forms")
         require(request.upscale == 1, "This is for the method feedforward.", "/upscale")

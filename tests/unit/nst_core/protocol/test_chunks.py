@@ -14,6 +14,7 @@ from nst_core.protocol.chunks import (
     BlendPart,
     ChunkItem,
     ChunkMessage,
+    Look,
     OptimizeChunk,
     Region,
     StyleRef,
@@ -27,7 +28,13 @@ CHUNK = StylizeChunk(
     job_id="j1",
     chunk_id=7,
     attempt=2,
-    style=StyleRef(name="great-wave", version="ab" * 32, weights="s3://nst/styles/ab.safetensors", index=3),
+    style=StyleRef(
+        name="great-wave",
+        version="ab" * 32,
+        weights="s3://nst/styles/ab.safetensors",
+        index=3,
+        look=Look(stroke="varied"),
+    ),
     options=StylizeOptions(
         strength=0.5,
         preserve_color=True,
@@ -38,6 +45,7 @@ CHUNK = StylizeChunk(
         max_px=800,
         stroke=2.0,
         forms="planes",
+        look="gallery",
         upscale=4,
         quality=80,
     ),
@@ -159,6 +167,7 @@ def test_a_chunk_without_a_field_is_refused_by_name(chunk: ChunkMessage, field: 
         ("options", {"stroke": 0.4}),
         ("options", {"stroke": 4.5}),
         ("options", {"forms": "cubes"}),
+        ("options", {"look": "museum"}),
         ("options", {"upscale": 3}),
     ],
 )

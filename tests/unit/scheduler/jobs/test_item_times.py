@@ -44,6 +44,12 @@ def spec_of(options: StylizeOptions) -> JobSpec:
     )
 
 
+def test_strokes_that_each_style_has_of_its_own_are_a_class() -> None:
+    assert stroke_class(spec_of(StylizeOptions(look="gallery"))) == "look"
+    assert stroke_class(spec_of(StylizeOptions(look="gallery", upscale=4))) == "look/4"
+    assert stroke_class(spec_of(StylizeOptions(look="gallery", stroke="auto"))) == "auto"
+
+
 @pytest.mark.parametrize(("max_px", "expected"), [(None, 0), (16, 16), (512, 512), (513, 1024), (1600, 2048)])
 def test_sizes_of_pictures_are_classed_by_powers_of_two(max_px: int | None, expected: int) -> None:
     spec = spec_of(StylizeOptions(max_px=max_px))

@@ -31,6 +31,12 @@ def test_a_card_that_cannot_be_stored_is_refused(card: dict[str, Any]) -> None:
     assert caught.value.pointer == "/card"
 
 
+def test_a_card_with_a_look_that_no_job_could_have_is_refused() -> None:
+    with pytest.raises(RequestInvalidError, match="A look has a stroke") as caught:
+        check_card({"look": {"stroke": 5}}, pointer="/about")
+    assert caught.value.pointer == "/about/look"
+
+
 def test_a_card_has_as_many_levels_as_can_be_shown() -> None:
     card: dict[str, Any] = {}
     for _ in range(MAX_CARD_DEPTH - 1):

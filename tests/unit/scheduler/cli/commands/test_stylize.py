@@ -52,6 +52,14 @@ def test_stylize_takes_forms(api: CannedApi, here: Run) -> None:
     assert (code, "'cubes' is not" in err) == (ExitCode.USAGE, True)
 
 
+def test_stylize_takes_the_look_of_the_gallery(api: CannedApi, here: Run) -> None:
+    prepare_stylize(api, job_json("succeeded", total=1, succeeded=1, look="gallery"))
+    code, *_ = here("stylize", "s3://nst/a.jpg", "-s", "great_wave", "-o", "s3://nst/out/", "--look", "gallery")
+    assert (code, submitted(api)["look"]) == (ExitCode.OK, "gallery")
+    code, _, err = here("stylize", "s3://nst/a.jpg", "-s", "great_wave", "-o", "s3://nst/out/", "--look", "museum")
+    assert (code, "'museum' is not" in err) == (ExitCode.USAGE, True)
+
+
 def test_a_wrong_size_of_strokes_is_refused_before_anything_is_sent(api: CannedApi, here: Run) -> None:
     code, _, err = here("stylize", "s3://nst/a.jpg", "-s", "great_wave", "-o", "s3://nst/out/", "--stroke", "5")
     assert code == ExitCode.USAGE

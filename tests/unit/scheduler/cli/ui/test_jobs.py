@@ -81,6 +81,11 @@ def test_a_job_shows_its_forms_if_it_has_some() -> None:
     )
 
 
+def test_a_job_shows_whose_look_it_has() -> None:
+    page = joined(render.job_page(JOB.model_copy(update={"look": "gallery", "stroke": "auto"})))
+    assert "strength 1, look gallery, stroke auto, format keep" in page
+
+
 def test_a_job_shows_how_much_its_results_are_enlarged() -> None:
     assert "sides 4 times as long, format keep" in joined(render.job_page(JOB.model_copy(update={"upscale": 4})))
 

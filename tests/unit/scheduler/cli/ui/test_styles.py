@@ -33,6 +33,13 @@ def test_the_names_of_styles_are_never_cut_off() -> None:
     assert [name for name in names if any(line.split()[0] == name for line in lines)] == names
 
 
+def test_a_style_shows_its_look_as_options_of_a_job() -> None:
+    style = OLD.model_copy(update={"card": OLD.card | {"look": {"stroke": "varied", "forms": "planes"}}})
+    lines = lines_of(style_render.style_page(style))
+    assert any(line.split() == ["look", "stroke", "varied,", "forms", "planes"] for line in lines)
+    assert not any("look" in line for line in lines_of(style_render.style_page(OLD)))
+
+
 def test_text_is_never_taken_for_markup() -> None:
     style = Style(name="[red]x[/red]", version="ab" * 32, card={"title": "[bold]T", "artist": "[/]"})
     for page in (style_render.styles_table([style]), style_render.style_page(style)):

@@ -1,0 +1,31 @@
+"""The looks of styles: strokes and forms that a job could have."""
+
+from typing import Any
+
+import pytest
+
+from nst_core.errors import ProtocolError
+from nst_core.protocol.chunks import Look
+from scheduler.styles.looks import look_of
+
+
+@pytest.mark.parametrize(
+    ("card", "look"),
+    [
+        ({}, Look()),
+        ({"look": {}}, Look()),
+        ({"look": {"stroke": "varied"}}, Look(stroke="varied")),
+        ({"look": {"stroke": 2, "forms": "planes"}}, Look(stroke=2.0, forms="planes")),
+        ({"look": {"forms": None, "since": 1912}}, Look()),
+    ],
+)
+def test_a_card_may_have_a_look(card: dict[str, Any], look: Look) -> None:
+    assert look_of(card) == look
+
+
+@pytest.mark.parametrize(
+    "look", ["soft", [], None, {"stroke": 5}, {"stroke": "broad"}, {"stroke": True}, {"forms": "cubes"}, {"forms": 1}]
+)
+def test_a_look_that_no_job_could_have_is_an_error(look: object) -> None:
+    with pytest.raises(ProtocolError):
+        look_of({"look": look})
