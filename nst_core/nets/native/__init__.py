@@ -14,7 +14,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from threading import Lock, local
@@ -52,30 +52,30 @@ def _load() -> ctypes.CDLL | None:
 
 
 @contextmanager
-def unused() -> Iterator[None]:
-    """Let this thread compute with torch's own functions, the reference, in the `with` block."""
-    before = getattr(_THREAD, "unused", False)
-    _THREAD.unused = True
+def _on_this_thread(**values: object) -> Iterator[None]:
+    """Set attributes of `_THREAD` for the `with` block."""
+    before = vars(_THREAD).copy()
+    vars(_THREAD).update(values)
     try:
         yield
     finally:
-        _THREAD.unused = before
+        vars(_THREAD).clear()
+        vars(_THREAD).update(before)
 
 
-@contextmanager
-def integers(wanted: bool = True) -> Iterator[None]:
+def unused() -> AbstractContextManager[None]:
+    """Let this thread compute with torch's own functions, the reference, in the `with` block."""
+    return _on_this_thread(unused=True)
+
+
+def integers(wanted: bool = True) -> AbstractContextManager[None]:
     """Let this thread multiply 16-bit integers in the `with` block, in convolutions with gradients and Gram losses.
 
     Each row of a tile, and each position, is rounded with a scale of its own. So features of VGG16 are between 3e-4
     (relu1_2) and 5e-3 (relu4_3) of their size from exact ones; in bfloat16 they are between 4e-3 and 6e-3. Gradients by
     kernels stay floats.
     """
-    before = multiplies_integers()
-    _THREAD.integers = wanted
-    try:
-        yield
-    finally:
-        _THREAD.integers = before
+    return _on_this_thread(integers=wanted)
 
 
 def multiplies_integers() -> bool:
@@ -83,18 +83,12 @@ def multiplies_integers() -> bool:
     return getattr(_THREAD, "integers", False)
 
 
-@contextmanager
-def threads(count: int) -> Iterator[None]:
+def threads(count: int) -> AbstractContextManager[None]:
     """Let kernels that this thread calls in the `with` block run on so many threads instead of torch's number.
 
     Results are the same on any number.
     """
-    before = getattr(_THREAD, "threads", None)
-    _THREAD.threads = count
-    try:
-        yield
-    finally:
-        _THREAD.threads = before
+    return _on_this_thread(threads=count)
 
 
 def usable(x: Tensor, *channels: int) -> bool:

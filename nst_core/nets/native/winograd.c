@@ -96,8 +96,7 @@ static void gradient_tile(const Region *r, const float *g, long channels, Place 
     }
 }
 
-/* The gradient of the kernels, c_in x 3 x 3 x c_out, from the input x with its padding and the gradient g of the result.
- */
+/* The gradient of the kernels, c_in x 3 x 3 x c_out, from the padded input x and the gradient g of the result. */
 int kernel_gradient(const float *x, const float *g, float *dw, long images, long height, long width, long c_in,
                     long c_out, int threads) {
     Map maps = {.x = x, .zeros = 1, .height = height, .width = width, .channels = c_in};
