@@ -20,10 +20,9 @@ from nst_core.inference.painting import in_strokes
 from nst_core.inference.planes import planes
 from nst_core.inference.selection import choose
 from nst_core.inference.stylizer import Pixels, Stylizer
-from nst_core.protocol.chunks import Look
 from nst_core.styles import SHEET_NAME, ShippedStyle, shipped_styles
 from nst_core.training.sheet import preview_sheet
-from scheduler.styles.looks import look_of
+from scheduler.domain.looks import Look, look_of
 from tests.shipped import sample_photos
 
 STYLES = Path(__file__).parents[1] / "nst_core" / "assets" / "styles"

@@ -9,9 +9,9 @@ import numpy as np
 
 from nst_core.inference.forms import Levels, clouds, with_forms
 from nst_core.inference.regions import EVERYWHERE, paint_region, seen
-from nst_core.inference.strokes import Stroke, StrokeSize, carried_over, copy_to_paint, painted_size
+from nst_core.inference.strokes import Stroke, StrokeSize, carried_over, copy_to_paint, fine_stroke, painted_size
 from nst_core.inference.stylizer import Pixels
-from nst_core.inference.varied_strokes import LAYERS, fine_stroke, layer_weights
+from nst_core.inference.varied_strokes import LAYERS, layer_weights
 
 #: A network: it paints an H x W x 3 photo, and its strokes have a size in pixels.
 Paint = Callable[[Pixels], Pixels]

@@ -23,8 +23,8 @@ from nst_core.inference.luminance import grey_levels
 from nst_core.inference.row_ranges import strips
 from nst_core.inference.stylizer import Pixels
 
-#: A number, or "auto": the same picture at every size, that of a photo of `REFERENCE_PIXELS`.
-StrokeSize = float | Literal["auto"]
+#: A number; "auto": the same picture at every size, that of a photo of `REFERENCE_PIXELS`; "fine": see `fine_stroke`.
+StrokeSize = float | Literal["auto", "fine"]
 #: A size, or "varied": several sizes in one picture; see `varied_strokes`.
 Stroke = StrokeSize | Literal["varied"]
 SMALLEST, LARGEST = 0.5, 4.0
@@ -43,10 +43,18 @@ def painted_size(height: int, width: int, stroke: StrokeSize | None, *, min_side
     """Return height and width of the copy that the network paints; those of the photo for a stroke of 1 or None."""
     if stroke is None:
         return height, width
-    factor = max(SMALLEST, sqrt(height * width / REFERENCE_PIXELS)) if stroke == "auto" else stroke
+    if stroke == "auto":
+        factor = max(SMALLEST, sqrt(height * width / REFERENCE_PIXELS))
+    else:
+        factor = fine_stroke(height, width) if stroke == "fine" else stroke
     # No side may become too small for the network, unless the photo's own is.
     factor = min(factor, max(1.0, min(height, width) / min_side_px))
     return max(1, round(height / factor)), max(1, round(width / factor))
+
+
+def fine_stroke(height: int, width: int) -> float:
+    """Return the size of fine strokes in a photo: as the network paints, from a megapixel on in relation to it."""
+    return max(1.0, sqrt(height * width / REFERENCE_PIXELS))
 
 
 def largest_photo(painted_pixels: int, stroke: Stroke | None) -> int:

@@ -8,15 +8,13 @@ to a fine one, with the contrast of the photo as the measure instead of a differ
 Never loads torch: it runs beside the network on other threads, and gives the same bytes on every processor.
 """
 
-from math import sqrt
-
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from nst_core.inference.blend import Weight
 from nst_core.inference.luminance import grey_levels
-from nst_core.inference.strokes import REFERENCE_PIXELS, mean_around
+from nst_core.inference.strokes import mean_around
 from nst_core.inference.stylizer import Pixels
 
 #: How many times as large as the fine strokes those of each layer are, the first of which lies lowest. Broader ones
@@ -28,11 +26,6 @@ _MEASURED_PX = 320
 #: radius in pixels of the copy in which it is measured. It is the deviation of the square root of luminance, 0 to 255,
 #: so that dark faces count as much as light ones.
 _CONTRASTS = ((2.5, 7.0, 7), (5.0, 16.0, 3))
-
-
-def fine_stroke(height: int, width: int) -> float:
-    """Return the size of the fine strokes of a photo: as the network paints, from a megapixel on in relation to it."""
-    return max(1.0, sqrt(height * width / REFERENCE_PIXELS))
 
 
 def layer_weights(photo: Pixels) -> tuple[Weight, ...]:

@@ -15,18 +15,11 @@ from nst_core.protocol.codec import dump, load
 #: The folder of checkpoints below a job's scratch prefix.
 CHECKPOINTS = "checkpoints/"
 #: How large the strokes are in relation to those at the photo's own size; "auto": as in a photo of one megapixel;
-#: "varied": of several sizes. See `nst_core.inference.strokes`.
-Stroke = Annotated[float, Field(ge=0.5, le=4, strict=True)] | Literal["auto", "varied"]
+#: "fine": as the network paints them, and in larger photos as "auto"; "varied": of several sizes. See
+#: `nst_core.inference.strokes`.
+Stroke = Annotated[float, Field(ge=0.5, le=4, strict=True)] | Literal["auto", "fine", "varied"]
 #: What a picture shows in flat parts of the photo. See `nst_core.inference.planes`.
 Forms = Literal["planes"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Look:
-    """The strokes and forms that suit a style: `look` in its card."""
-
-    stroke: Stroke | None = None
-    forms: Forms | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +51,6 @@ class StyleRef:
     parts: tuple[BlendPart, ...] = ()
     #: Whether the network, or that of each part, has the identity beside the style, so that it can paint less.
     fades: bool = False
-    #: That of a blend is the look of the style with the largest share.
-    look: Look = Look()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +86,6 @@ class StylizeOptions:
     stroke: Stroke | None = None
     #: None: clouds with strokes of several sizes, and else nothing.
     forms: Forms | None = None
-    #: gallery: `stroke` and `forms` are those of each style's look, where they are None. The scheduler puts them in, so
-    #: that workers need not know.
-    look: Literal["gallery"] | None = None
     #: How many times as long as the painted picture's the sides of the result are; see `nst_core.upscaling`.
     upscale: Literal[1, 2, 4] = 1
     #: JPEG and lossy WebP quality, 1 to 100.

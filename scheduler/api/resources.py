@@ -61,7 +61,7 @@ def job_of(job: Job) -> jobs.Job:
         mask=options.mask,
         faces=options.faces,
         precision=options.precision,
-        look=options.look,
+        look=spec.look,
         stroke=options.stroke,
         forms=options.forms,
         upscale=options.upscale,

@@ -77,7 +77,7 @@ def parse_span(text: str, *, zero: bool = False) -> float:
 
 
 def parse_stroke(text: str) -> float | StrokeName:
-    """Return the size of strokes, given as a number, as auto or as varied."""
+    """Return the size of strokes, given as a number, or as auto, fine or varied."""
     for name in get_args(StrokeName):
         if text.strip().lower() == name:
             return cast(StrokeName, name)
@@ -87,7 +87,7 @@ def parse_stroke(text: str) -> float | StrokeName:
         stroke = 0.0
     if not STROKES[0] <= stroke <= STROKES[1]:
         least, most = STROKES
-        raise UsageError(f"--stroke takes a number from {least:g} to {most:g}, auto or varied, not {text!r}.")
+        raise UsageError(f"--stroke takes a number from {least:g} to {most:g}, auto, fine or varied, not {text!r}.")
     return stroke
 
 

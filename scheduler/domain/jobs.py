@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from nst_core.client.resources.jobs import DEFAULT_NAME, Counts, JobInput, JobStatus, Priority, StopReason
+from nst_core.client.resources.jobs import DEFAULT_NAME, Counts, JobInput, JobStatus, LookName, Priority, StopReason
 from nst_core.client.resources.methods import DEFAULT_METHOD
 from nst_core.errors import ConfigError
 from nst_core.protocol.chunks import StyleRef, StylizeOptions
+from scheduler.domain.looks import Look
 
 #: The tenant of the first key, whose installation it is.
 FIRST_TENANT = "default"
@@ -55,6 +56,10 @@ class JobSpec:
     method: str = DEFAULT_METHOD
     #: What the method itself resolved, JSON-ready.
     details: dict[str, Any] = field(default_factory=dict)
+    #: gallery: what `options` leave to the styles is as their looks have it.
+    look: LookName | None = None
+    #: These looks, by the names of the styles.
+    looks: dict[str, Look] = field(default_factory=dict)
     #: More failed items than this end the job.
     max_failures: int | None = None
     #: How often an item is tried if errors are temporary, and how many workers in a row may die of a chunk.
@@ -68,9 +73,7 @@ class JobSpec:
 
     def options_of(self, style: StyleRef) -> StylizeOptions:
         """Return how photos are stylized in one of the styles: its look decides what the job leaves to it."""
-        options, look = self.options, style.look
-        if options.look is None:
-            return options
+        options, look = self.options, self.looks.get(style.name, Look())
         return replace(
             options,
             stroke=look.stroke if options.stroke is None else options.stroke,

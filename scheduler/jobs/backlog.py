@@ -55,7 +55,7 @@ class BacklogReader:
         self._clock = clock
         self._segment_s = segment_s
         #: The pace, the style versions and the passes of jobs, which never change.
-        self._known: dict[str, tuple[Pace, tuple[str, ...], int]] = {}
+        self._known: dict[str, tuple[tuple[tuple[Pace, str], ...], int]] = {}
 
     def read(self, connection: Connection) -> Backlog:
         """Return the backlog."""
@@ -113,15 +113,16 @@ class BacklogReader:
         for job in working:
             if job.id not in self._known:
                 continue  # it ended and was deleted since the query of the jobs
-            at, versions, count = self._known[job.id]
-            guess_ms = of_pace.get(at) or self._item_times.guess_ms(job.method)
-            mean_ms = fmean(own.get((at, version), guess_ms) for version in versions)
+            styles, count = self._known[job.id]
+            first_guess_ms = self._item_times.guess_ms(job.method)
+            mean_ms = fmean(own.get(style) or of_pace.get(style[0]) or first_guess_ms for style in styles)
             yield job.method, items[job.id] * mean_ms * count / 1000
 
     def _know(self, connection: Connection, ids: list[str]) -> None:
         specs = job_rows.find_specs(connection, [id for id in ids if id not in self._known])
         new = {
-            id: (pace(spec), tuple(style.version for style in spec.styles), passes(spec)) for id, spec in specs.items()
+            id: (tuple((pace(spec, style), style.version) for style in spec.styles), passes(spec))
+            for id, spec in specs.items()
         }
         known = self._known | new
         self._known = {id: known[id] for id in ids if id in known}

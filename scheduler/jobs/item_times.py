@@ -4,10 +4,12 @@ A chunk should be long enough that its overhead does not matter, and short enoug
 That is about a minute of work, in enough pieces that every worker has some.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from math import ceil, log2
 
 from nst_core.clock import Clock
+from nst_core.protocol.chunks import StyleRef, StylizeOptions
 from nst_core.protocol.events import ItemOutcome
 from scheduler.domain.jobs import JobSpec
 from scheduler.jobs.methods import find_method
@@ -32,23 +34,24 @@ def px_class(spec: JobSpec) -> int:
     return 0 if not longest_px else 1 << (longest_px - 1).bit_length()
 
 
-def stroke_class(spec: JobSpec) -> str:
-    """Return auto or varied, or the size of a job's strokes, rounded up to a power of two; 1 if it has none.
+def stroke_class(options: StylizeOptions) -> str:
+    """Return auto, fine or varied, or the size of the strokes, rounded up to a power of two; 1 if there is none.
 
-    A network paints fewer pixels for larger strokes. Times within a class differ by a factor of four at most. The class
-    is look if each style has strokes of its own; times are kept for each style. If results are enlarged, the class says
-    how much: auto/4.
+    A network paints fewer pixels for larger strokes. Times within a class differ by a factor of four at most. If
+    results are enlarged, the class says how much: auto/4.
     """
-    options, upscale = spec.options, spec.options.upscale
-    stroke = "look" if options.stroke is None and options.look is not None else options.stroke
+    stroke, upscale = options.stroke, options.upscale
     of_strokes = stroke if isinstance(stroke, str) else f"{2.0 ** ceil(log2(stroke or 1)):g}"
     return of_strokes if upscale == 1 else f"{of_strokes}/{upscale}"
 
 
-def pace(spec: JobSpec) -> Pace:
-    """Return what the times of a job's items depend on, besides their styles."""
+def pace(spec: JobSpec, style: StyleRef) -> Pace:
+    """Return what the times of a job's items in one of its styles depend on, besides the style's version."""
     return Pace(
-        method=spec.method, px_class=px_class(spec), precision=spec.options.precision, stroke=stroke_class(spec)
+        method=spec.method,
+        px_class=px_class(spec),
+        precision=spec.options.precision,
+        stroke=stroke_class(spec.options_of(style)),
     )
 
 
@@ -86,8 +89,9 @@ class ItemTimes:
         """Record the times of completed items of a style version."""
         times = [outcome.ms for outcome in outcomes if outcome.succeeded]
         if times:
+            of_pace = pace(spec, next(style for style in spec.styles if style.version == version))
             total_ms = round(sum(times) / passes(spec))
-            rate_rows.add_times(connection, pace(spec), version, count=len(times), total_ms=total_ms, now=self._clock())
+            rate_rows.add_times(connection, of_pace, version, count=len(times), total_ms=total_ms, now=self._clock())
 
     def see(self, connection: Connection, worker: str) -> None:
         """Record that a worker has reported."""
@@ -138,9 +142,13 @@ class ItemTimes:
         rate_rows.forget(connection, workers_before=now - _DAY_S, rates_before=now - 90 * _DAY_S)
 
     def _means(self, connection: Connection, spec: JobSpec) -> dict[str, float | None]:
-        of_pace, any_style = pace(spec), None
-        if find_method(spec.method).styles_alike:
-            any_style = rate_rows.find_mean_ms_of_all(connection, of_pace)
-        own = rate_rows.find_means_ms(connection, of_pace, [style.version for style in spec.styles])
-        means = {style.name: own.get(style.version, any_style) for style in spec.styles}
+        of_paces = defaultdict(list)
+        for style in spec.styles:
+            of_paces[pace(spec, style)].append(style)
+        means: dict[str, float | None] = {}
+        for of_pace, styles in of_paces.items():
+            own = rate_rows.find_means_ms(connection, of_pace, [style.version for style in styles])
+            alike = find_method(spec.method).styles_alike
+            any_style = rate_rows.find_mean_ms_of_all(connection, of_pace) if alike else None
+            means |= {style.name: own.get(style.version, any_style) for style in styles}
         return {name: None if mean_ms is None else mean_ms * passes(spec) for name, mean_ms in means.items()}

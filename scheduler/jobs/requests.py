@@ -13,11 +13,12 @@ from scheduler.access.tenants import Tenants
 from scheduler.domain import addresses, naming
 from scheduler.domain.errors import RequestInvalidError
 from scheduler.domain.jobs import JobOutput, JobSpec
+from scheduler.domain.looks import Look
 from scheduler.jobs.inputs import InputEntry
 from scheduler.jobs.methods import all_methods, find_method
 from scheduler.jobs.planner import plan_items, refuse_taken
 from scheduler.store.database import Database
-from scheduler.styles.pins import find_painted
+from scheduler.styles.pins import find_look, find_painted
 
 
 def deadline_at(request: JobRequest, now: float) -> float | None:
@@ -72,7 +73,6 @@ class JobResolver:
                 regions=resolved.regions,
                 faces=request.faces,
                 precision=request.precision,
-                look=request.look,
                 stroke=request.stroke,
                 forms=request.forms,
                 upscale=request.upscale,
@@ -82,6 +82,8 @@ class JobResolver:
             metadata=request.metadata,
             method=request.method,
             details=dict(resolved.details),
+            look=request.look,
+            looks=dict(resolved.looks),
             max_failures=request.max_failures,
             max_attempts=request.max_attempts or self._max_attempts,
             traceparent=traceparent(),
@@ -114,6 +116,10 @@ class _Lookup:
             return tuple(
                 find_painted(connection, tenant, text, pointer=f"/styles/{place}") for place, text in enumerate(texts)
             )
+
+    def look(self, text: str, *, pointer: str) -> Look:
+        with self._database.read() as connection:
+            return find_look(connection, self._permissions.tenant, text, pointer=pointer)
 
     def style(self, text: str, *, pointer: str) -> StyleRef:
         with self._database.read() as connection:

@@ -224,7 +224,7 @@ rates = Table(
     Column("px_class", Integer, primary_key=True, autoincrement=False),
     #: The option of the job: auto or exact.
     Column("precision", String(8), primary_key=True),
-    #: auto, varied, look, or the size of the strokes, rounded up to a power of two; then how much results are enlarged,
+    #: auto, fine, varied, or the size of the strokes, rounded up to a power of two; then how much results are enlarged,
     #: if they are.
     Column("stroke", String(8), primary_key=True),
     Column("samples", BigInteger, nullable=False),

@@ -9,12 +9,12 @@ from nst_core.nets.transformer_config import NOT_BLENDED, TransformerConfig
 from nst_core.protocol.chunks import BlendPart, StyleRef
 from nst_core.styles import version_of_blend
 from scheduler.domain.errors import RequestInvalidError
+from scheduler.domain.looks import Look, look_of
 from scheduler.store import styles as access
 from scheduler.store import versions
 from scheduler.store.database import Connection
 from scheduler.store.styles import StyleRow
 from scheduler.store.versions import VersionRow
-from scheduler.styles.looks import look_of
 
 #: The most names that are compared with an unknown name, and the most suggestions in a message.
 _COMPARED, _NAMED = 200, 10
@@ -30,7 +30,6 @@ def find_painted(connection: Connection, tenant: str, text: str, *, pointer: str
             weights=found.weights,
             index=found.index,
             fades=_fades(found),
-            look=look_of(found.card),
         )
     try:
         portions = parse_blend(text)
@@ -45,14 +44,20 @@ def find_painted(connection: Connection, tenant: str, text: str, *, pointer: str
         for each, portion in zip(styles, portions, strict=True)
     )
     version = version_of_blend((part.version, part.share) for part in parts)
-    largest = max(range(len(parts)), key=lambda place: parts[place].share)
-    return StyleRef(
-        name=name_of(portions),
-        version=version,
-        parts=parts,
-        fades=all(map(_fades, styles)),
-        look=look_of(styles[largest].card),
-    )
+    return StyleRef(name=name_of(portions), version=version, parts=parts, fades=all(map(_fades, styles)))
+
+
+def find_look(connection: Connection, tenant: str, text: str, *, pointer: str) -> Look:
+    """Return the look of a style, or of the style with the largest share of a blend, the first one of equals.
+
+    Raises RequestInvalidError if there is no such style, and for a wrong look: cards were not always checked.
+    """
+    name = max(parse_blend(text), key=lambda portion: portion.share).style if is_blend(text) else text
+    style = find_pinned(connection, tenant, name, pointer=pointer)
+    try:
+        return look_of(style.card)
+    except ConfigError as error:
+        raise RequestInvalidError(f"The card of {style.name} is wrong. {error.message}", pointer=pointer) from error
 
 
 def find_pinned(connection: Connection, tenant: str, text: str, *, pointer: str) -> StyleRow:

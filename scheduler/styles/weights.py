@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import IO, Any
 
-from nst_core.errors import ProtocolError
+from nst_core.errors import ConfigError
 from nst_core.nets.costs import FLOAT_BYTES, stylize_bytes, weights_bytes
 from nst_core.nets.safetensors_header import MAX_HEADER_BYTES
 from nst_core.nets.transformer_config import TransformerConfig
@@ -15,7 +15,7 @@ from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.domain import addresses
 from scheduler.domain.errors import RequestInvalidError, TooLargeError
-from scheduler.styles.looks import look_of
+from scheduler.domain.looks import look_of
 
 #: The largest weights file of a style: that of a network four times as wide as usual, in float32, has 107 MB.
 MAX_WEIGHTS_BYTES = 128 * 2**20
@@ -117,9 +117,8 @@ def check_card(card: dict[str, Any], *, pointer: str = "/card", max_bytes: int =
         raise RequestInvalidError(f"A card may have at most {max_bytes:,} bytes.", pointer=pointer)
     try:
         look_of(card)
-    except ProtocolError as error:
-        message = "A look has a stroke, a number from 0.5 to 4, auto or varied, or forms, which is planes, or both."
-        raise RequestInvalidError(message, pointer=f"{pointer}/look") from error
+    except ConfigError as error:
+        raise RequestInvalidError(error.message, pointer=f"{pointer}/look") from error
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

@@ -37,9 +37,9 @@ def submit(client: TestClient, rig: Rig, count: int = 1, **changes: Any) -> str:
     return str(client.post("/v1/jobs", json=body(rig, count, **changes)).json()["id"])
 
 
-def put_style(rig: Rig, name: str, card: dict[str, Any]) -> None:
-    """Give a style a card."""
-    row = StyleRow(name=name, version=name * 4, weights=f"s3://nst/styles/{name}", card=card)
+def put_style(rig: Rig, name: str, card: dict[str, Any], version: str | None = None) -> None:
+    """Give a style a card, and perhaps another version."""
+    row = StyleRow(name=name, version=version or name * 4, weights=f"s3://nst/styles/{name}", card=card)
     with rig.database.write() as connection:
         styles.put_style(connection, row, now=rig.clock())
 
@@ -124,6 +124,31 @@ def test_results_say_in_which_strokes_and_forms_they_are(client: TestClient, rig
     assert not json.loads(line).keys() & {"stroke", "forms", "look"}
 
 
+def test_a_look_is_that_of_the_version_that_a_request_names(client: TestClient, rig: Rig) -> None:
+    for digits, stroke in (("ab", 2), ("cd", 3)):
+        put_style(rig, "wave", {"look": {"stroke": stroke}}, version=digits * 32)
+    jobs = {
+        submit(client, rig, styles=[f"wave@{digits * 4}"], look="gallery"): stroke
+        for digits, stroke in (("ab", 2), ("cd", 3))
+    }
+    assert {chunk.job_id: chunk.options.stroke for chunk in dispatch(rig)} == jobs
+
+
+def test_regions_have_the_look_of_the_style_around_them(client: TestClient, rig: Rig) -> None:
+    put_style(rig, "wave", {"look": {"stroke": "varied"}})
+    put_style(rig, "udnie", {"look": {"stroke": 2, "forms": "planes"}})
+    submit(client, rig, styles=["wave"], regions=[region(rig)], look="gallery")
+    [chunk] = dispatch(rig)
+    assert (chunk.options.stroke, chunk.options.forms) == ("varied", None)
+
+
+def test_a_stored_card_with_a_wrong_look_stops_no_job_but_those_that_want_it(client: TestClient, rig: Rig) -> None:
+    put_style(rig, "wave", {"look": "soft"})
+    answer = client.post("/v1/jobs", json=body(rig, styles=["udnie", "wave"], look="gallery"))
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/styles/1")
+    assert client.post("/v1/jobs", json=body(rig, styles=["udnie", "wave"])).status_code == 202
+
+
 def test_a_blend_has_the_look_of_its_largest_style(client: TestClient, rig: Rig) -> None:
     put_style(rig, "great_wave", {"look": {"stroke": "varied"}})
     put_style(rig, "udnie", {"look": {"forms": "planes"}})
@@ -141,7 +166,7 @@ def test_workers_are_told_how_much_results_are_enlarged(client: TestClient, rig:
 
 
 def test_workers_are_told_the_strokes_of_a_job(client: TestClient, rig: Rig) -> None:
-    jobs = {submit(client, rig, stroke=stroke): stroke for stroke in (None, 0.5, 2, 4.0, "auto", "varied")}
+    jobs = {submit(client, rig, stroke=stroke): stroke for stroke in (None, 0.5, 2, 4.0, "auto", "fine", "varied")}
     assert {chunk.job_id: chunk.options.stroke for chunk in dispatch(rig)} == jobs
     assert {job_id: client.get(f"/v1/jobs/{job_id}").json()["stroke"] for job_id in jobs} == jobs
 
@@ -271,20 +296,20 @@ def test_a_wrong_region_is_refused(
     assert message in error["detail"]
 
 
-@pytest.mark.parametrize("stroke", [0, 0.49, 4.01, -2, 1e300, "2", "broad", "AUTO", "", [], {}])
+@pytest.mark.parametrize("stroke", [0, 0.49, 4.01, -2, 1e300, True, "2", "broad", "AUTO", "", [], {}])
 def test_a_wrong_stroke_is_one_error_that_says_what_is_allowed(client: TestClient, rig: Rig, stroke: object) -> None:
     answer = client.post("/v1/jobs", json=body(rig) | {"stroke": stroke})
     assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
     [error] = answer.json()["errors"]
     assert error["pointer"] == "/stroke"
-    assert "a stroke is a number from 0.5 to 4, auto or varied" in error["detail"].lower()
+    assert "a stroke is a number from 0.5 to 4, auto, fine or varied" in error["detail"].lower()
 
 
 def test_the_document_says_what_a_stroke_is(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()["components"]["schemas"]["JobRequest"]["properties"]["stroke"]
     kinds = {each["type"]: each for each in schema["anyOf"]}
     assert (kinds["number"]["minimum"], kinds["number"]["maximum"]) == STROKES
-    assert kinds["string"]["enum"] == ["auto", "varied"]
+    assert kinds["string"]["enum"] == ["auto", "fine", "varied"]
     assert STROKES == (strokes.SMALLEST, strokes.LARGEST), "workers have the same limits"
 
 

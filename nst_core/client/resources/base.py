@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +16,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic_core import PydanticKnownError
 
 #: The largest id and count that every database stores.
 MAX_ID = 2**63 - 1
@@ -40,6 +42,17 @@ Code = Annotated[str, StringConstraints(pattern=CODE_PATTERN)]
 Options = Annotated[dict[Annotated[str, StringConstraints(max_length=64)], JsonValue], Field(max_length=100)]
 
 
+def is_number(annotation: Any) -> bool:
+    """Return whether a field of this type takes nothing but numbers."""
+    if get_origin(annotation) is Literal:
+        return all(isinstance(value, int) for value in get_args(annotation))
+    if get_origin(annotation) is Annotated:
+        return is_number(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return all(is_number(each) for each in get_args(annotation) if each is not NoneType)
+    return annotation in (int, float)
+
+
 class Request(BaseModel):
     """The body of a request, or a part of it. Unknown fields are refused."""
 
@@ -49,8 +62,8 @@ class Request(BaseModel):
     @classmethod
     def _check_truth(cls, value: object, info: ValidationInfo) -> object:
         """Refuse true and false where a number is asked for: Python would take them for 1 and 0."""
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation not in (bool, bool | None):
-            raise ValueError("true and false are no values of this field")
+        if isinstance(value, bool) and is_number(cls.model_fields[str(info.field_name)].annotation):
+            raise PydanticKnownError("float_type")
         return value
 
 

@@ -34,10 +34,10 @@ Faces = Literal["paint", "protect"]
 #: How many times as long as the painted picture's the sides of a result can be.
 Upscale = Literal[1, 2, 4]
 #: Sizes of strokes that are no number.
-StrokeName = Literal["auto", "varied"]
+StrokeName = Literal["auto", "fine", "varied"]
 #: What pictures show in the flat parts of photos.
 Forms = Literal["planes"]
-#: Whose strokes and forms pictures have, where a job does not say.
+#: Where the strokes and forms come from that a job does not set.
 LookName = Literal["gallery"]
 #: The smallest and the largest size of strokes that a job may ask for.
 STROKES = (0.5, 4.0)
@@ -50,7 +50,7 @@ def _check_stroke(value: object, check: ValidatorFunctionWrapHandler) -> object:
         return check(value)
     except ValidationError:
         # One error, instead of one for each kind of value.
-        raise ValueError(f"a stroke is a number from {STROKES[0]:g} to {STROKES[1]:g}, auto or varied") from None
+        raise ValueError(f"a stroke is a number from {STROKES[0]:g} to {STROKES[1]:g}, auto, fine or varied") from None
 
 
 #: The size of strokes.
@@ -217,17 +217,18 @@ class JobTerms(BaseModel):
     look: LookName | None = Field(
         None,
         description="gallery: each style is painted as the gallery shows it, with the strokes and forms that suit it, "
-        "which are `look` in its card; `stroke` and `forms` of the job come first. A blend has the look of the style "
-        "with the largest share, and regions have that of the style around them. Varied strokes take about twice the "
-        "time. Default: as the network paints. Only for the method feedforward.",
+        "which are `look` in its card; `stroke` and `forms` of the job take precedence. A blend has the look of the "
+        "style with the largest share, and regions have that of the style around them. Default: as the network paints. "
+        "Only for the method feedforward.",
     )
     stroke: Stroke | None = Field(
         None,
         description="How large strokes are in the picture. A number: this many times as large as at the photo's own "
         "size. auto: as in a photo of one megapixel, so that the same photo looks alike at any size, and large photos "
-        "are fast. varied: of three sizes, broad where the photo has little contrast, such as in a sky, and fine where "
-        "it has much; from one megapixel on the fine ones are those of auto. Default: as the network paints, always of "
-        "the same size in pixels, so that a large photo keeps little of the style. Only for the method feedforward.",
+        "are fast. fine: as the network paints, and from one megapixel on as auto. varied: of three sizes, fine where "
+        "the photo has much contrast, and broad where it has little, such as in a sky. Default: as the network paints, "
+        "always of the same size in pixels, so that a large photo keeps little of the style. Only for the method "
+        "feedforward.",
     )
     forms: Forms | None = Field(
         None,

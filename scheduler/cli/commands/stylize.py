@@ -102,9 +102,10 @@ _Stroke = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        help="Size of the strokes: 0.5 to 4 times that at the photo's own size, auto or varied. With auto the same "
-        "photo looks alike at any size, and large photos are fast. With varied, strokes are broad where the photo has "
-        "little contrast, and fine where it has much.",
+        help="Size of the strokes: 0.5 to 4 times that at the photo's own size, auto, fine or varied. With auto the "
+        "same photo looks alike at any size, and large photos are fast. fine is the same for photos of more than a "
+        "megapixel alone. With varied, strokes are broad where the photo has little contrast, and fine where it has "
+        "much.",
     ),
 ]
 _Forms = Annotated[

@@ -10,6 +10,7 @@ from nst_core.protocol.chunks import ChunkMessage, Region, StyleRef
 from nst_core.storage.blobs import BlobUri
 from scheduler.domain.errors import RequestInvalidError
 from scheduler.domain.jobs import JobSpec
+from scheduler.domain.looks import Look
 from scheduler.settings import SchedulerSettings
 
 
@@ -32,6 +33,8 @@ class Resolved:
     styles: tuple[StyleRef, ...]
     #: Parts of the photos in other styles.
     regions: tuple[Region, ...] = ()
+    #: The looks of the styles by their names, if the request wants them.
+    looks: Mapping[str, Look] = field(default_factory=dict)
     #: Whatever else the method needs to know later, JSON-ready. It is stored with the job and never changes.
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -52,6 +55,10 @@ class Lookup(Protocol):
 
     def styles(self, texts: Sequence[str]) -> tuple[StyleRef, ...]:
         """Return the styles that `/styles` names; raise RequestInvalidError if one does not exist."""
+        ...
+
+    def look(self, text: str, *, pointer: str) -> Look:
+        """Return the look of a style, or of the largest of a blend; raise RequestInvalidError for one that is wrong."""
         ...
 
     def style(self, text: str, *, pointer: str) -> StyleRef:

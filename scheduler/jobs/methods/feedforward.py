@@ -24,7 +24,12 @@ class Feedforward(Method):
         require(request.optimize is None, "This is for the method optimize.", "/optimize")
         if request.mask is not None:
             lookup.readable(request.mask, pointer="/mask")
-        return Resolved(styles=lookup.styles(request.styles), regions=_regions(request, lookup))
+        styles = lookup.styles(request.styles)
+        looks = {}
+        if request.look is not None:
+            for place, (style, text) in enumerate(zip(styles, request.styles, strict=True)):
+                looks[style.name] = lookup.look(text, pointer=f"/styles/{place}")
+        return Resolved(styles=styles, regions=_regions(request, lookup), looks=looks)
 
     def message(self, head: ChunkMessage, spec: JobSpec, style: StyleRef, *, scratch: str) -> ChunkMessage:
         """Return the message for a chunk."""

@@ -13,6 +13,7 @@ from nst_core.inference.strokes import (
     StrokeSize,
     carried_over,
     copy_to_paint,
+    fine_stroke,
     largest_photo,
     painted_size,
 )
@@ -118,3 +119,9 @@ def test_strips_make_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_never_loads_torch() -> None:
     script = "import sys, nst_core.inference.strokes; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(("size", "stroke"), [((100, 100), 1.0), ((1000, 1000), 1.0), ((2000, 8000), 4.0)])
+def test_fine_strokes_grow_with_large_photos(size: tuple[int, int], stroke: float) -> None:
+    assert fine_stroke(*size) == stroke
+    assert painted_size(*size, "fine") == painted_size(*size, stroke)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from nst_core.inference.stylizer import Pixels
-from nst_core.inference.varied_strokes import fine_stroke, layer_weights
+from nst_core.inference.varied_strokes import layer_weights
 
 
 def scene(height: int, width: int) -> Pixels:
@@ -49,8 +49,3 @@ def test_the_photo_stays_as_it_is() -> None:
     before = photo.copy()
     layer_weights(photo)
     np.testing.assert_array_equal(photo, before)
-
-
-@pytest.mark.parametrize(("size", "stroke"), [((100, 100), 1.0), ((1000, 1000), 1.0), ((2000, 8000), 4.0)])
-def test_fine_strokes_grow_with_large_photos(size: tuple[int, int], stroke: float) -> None:
-    assert fine_stroke(*size) == stroke

@@ -57,7 +57,7 @@ def test_a_stroke_is_a_number_or_auto(text: str, stroke: float | str) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "0.49", "4.01", "-1", "nan", "inf", "1,5", "large"])
 def test_what_is_not_a_stroke_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=r"^--stroke takes a number from 0\.5 to 4, auto or varied, not "):
+    with pytest.raises(UsageError, match=r"^--stroke takes a number from 0\.5 to 4, auto, fine or varied, not "):
         parse_stroke(text)
 
 

@@ -1,6 +1,7 @@
 """Tests of scheduler.domain.jobs."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,9 +9,10 @@ from hypothesis import strategies as st
 
 from nst_core.client.resources.jobs import Counts, JobInput, JobStatus, StopReason
 from nst_core.errors import ConfigError
-from nst_core.protocol.chunks import Look, StyleRef, StylizeOptions
+from nst_core.protocol.chunks import StyleRef, StylizeOptions
 from scheduler.domain.addresses import check_key, is_scratch, scratch_key
 from scheduler.domain.jobs import ChunkStatus, Job, JobOutput, JobSpec, final_status
+from scheduler.domain.looks import Look
 from scheduler.domain.naming import check_name_template, output_key, output_suffix
 
 JOB = Job(
@@ -38,21 +40,16 @@ JOB = Job(
 
 @pytest.mark.parametrize(
     ("options", "stroke", "forms"),
-    [
-        ({}, None, None),
-        ({"look": "gallery"}, "varied", "planes"),
-        ({"look": "gallery", "stroke": 2.0}, 2.0, "planes"),
-        ({"stroke": "auto"}, "auto", None),
-    ],
+    [({}, "varied", "planes"), ({"stroke": 2.0}, 2.0, "planes"), ({"forms": "planes"}, "varied", "planes")],
 )
 def test_the_look_of_a_style_decides_what_the_job_leaves_to_it(
-    options: dict[str, object], stroke: object, forms: object
+    options: dict[str, Any], stroke: Any, forms: Any
 ) -> None:
-    wanted = StylizeOptions(strength=0.5, **options)  # type: ignore[arg-type]
-    spec = replace(JOB.spec, options=wanted)
-    style = StyleRef(name="udnie", version="v", look=Look(stroke="varied", forms="planes"))
-    assert spec.options_of(style) == replace(wanted, stroke=stroke, forms=forms)  # type: ignore[arg-type]
-    assert spec.options_of(JOB.spec.styles[0]) == wanted
+    wanted = StylizeOptions(strength=0.5, **options)
+    udnie, wave = (StyleRef(name=name, version="v") for name in ("udnie", "wave"))
+    spec = replace(JOB.spec, options=wanted, looks={"udnie": Look(stroke="varied", forms="planes")})
+    assert spec.options_of(udnie) == replace(wanted, stroke=stroke, forms=forms)
+    assert spec.options_of(wave) == wanted
 
 
 @pytest.mark.parametrize(

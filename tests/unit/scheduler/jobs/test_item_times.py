@@ -7,7 +7,8 @@ import pytest
 from nst_core.client.resources.jobs import JobInput, Stroke
 from nst_core.protocol.chunks import Region, StyleRef, StylizeOptions
 from scheduler.domain.jobs import JobOutput, JobSpec
-from scheduler.jobs.item_times import chunk_size, passes, px_class, stroke_class
+from scheduler.domain.looks import Look
+from scheduler.jobs.item_times import chunk_size, pace, passes, px_class, stroke_class
 
 
 @pytest.mark.parametrize(
@@ -44,10 +45,12 @@ def spec_of(options: StylizeOptions) -> JobSpec:
     )
 
 
-def test_strokes_that_each_style_has_of_its_own_are_a_class() -> None:
-    assert stroke_class(spec_of(StylizeOptions(look="gallery"))) == "look"
-    assert stroke_class(spec_of(StylizeOptions(look="gallery", upscale=4))) == "look/4"
-    assert stroke_class(spec_of(StylizeOptions(look="gallery", stroke="auto"))) == "auto"
+def test_the_strokes_of_a_job_are_those_of_each_style() -> None:
+    wave, udnie = (StyleRef(name=name, version=name) for name in ("wave", "udnie"))
+    spec = replace(spec_of(StylizeOptions(upscale=4)), styles=(wave, udnie), looks={"wave": Look(stroke="varied")})
+    assert [pace(spec, style).stroke for style in spec.styles] == ["varied/4", "1/4"]
+    spec = replace(spec, options=StylizeOptions(stroke="auto"))
+    assert [pace(spec, style).stroke for style in spec.styles] == ["auto", "auto"]
 
 
 @pytest.mark.parametrize(("max_px", "expected"), [(None, 0), (16, 16), (512, 512), (513, 1024), (1600, 2048)])
@@ -75,12 +78,12 @@ def test_sizes_of_pictures_are_classed_by_powers_of_two(max_px: int | None, expe
     ],
 )
 def test_strokes_are_classed_by_powers_of_two(stroke: Stroke | None, expected: str) -> None:
-    assert stroke_class(spec_of(StylizeOptions(stroke=stroke))) == expected
+    assert stroke_class(StylizeOptions(stroke=stroke)) == expected
 
 
 def test_enlarged_results_are_classes_of_their_own() -> None:
     classes = {
-        stroke_class(spec_of(StylizeOptions(stroke=stroke, upscale=upscale)))
+        stroke_class(StylizeOptions(stroke=stroke, upscale=upscale))
         for stroke in (None, "auto")
         for upscale in (1, 2, 4)
     }

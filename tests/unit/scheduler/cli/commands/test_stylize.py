@@ -63,7 +63,7 @@ def test_stylize_takes_the_look_of_the_gallery(api: CannedApi, here: Run) -> Non
 def test_a_wrong_size_of_strokes_is_refused_before_anything_is_sent(api: CannedApi, here: Run) -> None:
     code, _, err = here("stylize", "s3://nst/a.jpg", "-s", "great_wave", "-o", "s3://nst/out/", "--stroke", "5")
     assert code == ExitCode.USAGE
-    assert "--stroke takes a number from 0.5 to 4, auto or varied, not '5'." in err
+    assert "--stroke takes a number from 0.5 to 4, auto, fine or varied, not '5'." in err
     assert not api.requests
 
 

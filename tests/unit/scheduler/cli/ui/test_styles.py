@@ -37,7 +37,9 @@ def test_a_style_shows_its_look_as_options_of_a_job() -> None:
     style = OLD.model_copy(update={"card": OLD.card | {"look": {"stroke": "varied", "forms": "planes"}}})
     lines = lines_of(style_render.style_page(style))
     assert any(line.split() == ["look", "stroke", "varied,", "forms", "planes"] for line in lines)
-    assert not any("look" in line for line in lines_of(style_render.style_page(OLD)))
+    for card in (OLD.card, OLD.card | {"look": {"stroke": None}}, OLD.card | {"look": "soft"}):
+        lines = lines_of(style_render.style_page(OLD.model_copy(update={"card": card})))
+        assert not any("stroke" in line for line in lines)
 
 
 def test_text_is_never_taken_for_markup() -> None:

@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from nst_core.errors import ProtocolError
-from nst_core.protocol.chunks import Look
-from scheduler.styles.looks import look_of
+from nst_core.errors import ConfigError
+from scheduler.domain.looks import Look, look_of
 
 
 @pytest.mark.parametrize(
@@ -16,7 +15,8 @@ from scheduler.styles.looks import look_of
         ({"look": {}}, Look()),
         ({"look": {"stroke": "varied"}}, Look(stroke="varied")),
         ({"look": {"stroke": 2, "forms": "planes"}}, Look(stroke=2.0, forms="planes")),
-        ({"look": {"forms": None, "since": 1912}}, Look()),
+        ({"look": {"forms": None}}, Look()),
+        ({"title": "Udnie"}, Look()),
     ],
 )
 def test_a_card_may_have_a_look(card: dict[str, Any], look: Look) -> None:
@@ -24,8 +24,19 @@ def test_a_card_may_have_a_look(card: dict[str, Any], look: Look) -> None:
 
 
 @pytest.mark.parametrize(
-    "look", ["soft", [], None, {"stroke": 5}, {"stroke": "broad"}, {"stroke": True}, {"forms": "cubes"}, {"forms": 1}]
+    "look",
+    [
+        "soft",
+        [],
+        None,
+        {"stroke": 5},
+        {"stroke": "broad"},
+        {"stroke": True},
+        {"forms": "cubes"},
+        {"forms": 1},
+        {"strokes": 2},
+    ],
 )
 def test_a_look_that_no_job_could_have_is_an_error(look: object) -> None:
-    with pytest.raises(ProtocolError):
+    with pytest.raises(ConfigError):
         look_of({"look": look})
