@@ -5,6 +5,7 @@ none; `--page` writes it alone.
 """
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,16 @@ import torch
 from PIL import Image, ImageOps
 
 from nst_core.faces.detector import FaceDetector
-from nst_core.faces.protection import without_faces
+from nst_core.faces.protection import protect, without_faces
 from nst_core.images import encode
+from nst_core.inference.blend import Weight
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.forms import Levels
 from nst_core.inference.painting import in_strokes
 from nst_core.inference.planes import planes
 from nst_core.inference.selection import choose
 from nst_core.inference.stylizer import Pixels, Stylizer
+from nst_core.inference.tones import toned
 from nst_core.styles import SHEET_NAME, ShippedStyle, shipped_styles
 from nst_core.training.sheet import preview_sheet
 from scheduler.domain.looks import Look, look_of
@@ -50,14 +53,11 @@ def main() -> None:
     PAGE.write_text(page(styles))
     if args.page:
         return
-    photos, last, detect = sample_photos(), [], FaceDetector()
-    drawn = [
-        planes(photo, [without_faces(detect(photo), height=photo.shape[0], width=photo.shape[1])]) for photo in photos
-    ]
+    samples, last = [Sample.of(photo) for photo in sample_photos()], []
     for style in styles:
         stylizer = load_stylizer(style.weights(), choice=choose(torch.device("cpu")))
         look = look_of(style.card)
-        pairs = [(photo, _painted(photo, look, stylizer, forms)) for photo, forms in zip(photos, drawn, strict=True)]
+        pairs = [(sample.photo, _painted(sample, look, stylizer)) for sample in samples]
         last.append(pairs[-1][1])
         file = args.paintings / f"{style.name}.jpg"
         if not file.exists():
@@ -65,17 +65,39 @@ def main() -> None:
         painting = Image.open(file).convert("RGB")
         painting.thumbnail((_PAINTING_PX, _PAINTING_PX))
         (style.folder / SHEET_NAME).write_bytes(encode(preview_sheet(np.array(painting), pairs), "jpg"))
-    overview(photos[-1], last).save(OVERVIEW, quality=88)
+    overview(samples[-1].photo, last).save(OVERVIEW, quality=88)
 
 
-def _painted(photo: Pixels, look: Look, stylizer: Stylizer, forms: Levels) -> Pixels:
-    return in_strokes(
-        photo,
+@dataclass(frozen=True)
+class Sample:
+    """A photo, and what depends on it alone."""
+
+    photo: Pixels
+    #: Its planes.
+    forms: Levels
+    #: Where it is painted if its faces are protected; None without faces.
+    kept: Weight | None
+
+    @classmethod
+    def of(cls, photo: Pixels) -> "Sample":
+        """Look for faces and draw planes."""
+        height, width = photo.shape[:2]
+        faces = FaceDetector()(photo)
+        forms = planes(photo, [without_faces(faces, height=height, width=width)])
+        return cls(photo, forms, protect(faces, height=height, width=width) if faces else None)
+
+
+def _painted(sample: Sample, look: Look, stylizer: Stylizer) -> Pixels:
+    picture = in_strokes(
+        sample.photo,
         look.stroke,
         lambda copy: stylizer(copy[None])[0],
-        forms=None if look.forms is None else forms,
+        forms=None if look.forms is None else sample.forms,
         min_side_px=stylizer.min_side_px,
     )
+    if look.faces == "protect" and sample.kept is not None:
+        return toned(sample.photo, picture, sample.kept)
+    return picture
 
 
 def page(styles: list[ShippedStyle]) -> str:

@@ -1,18 +1,18 @@
-"""How strongly each place of a photo is painted if its faces are to stay faces. Never loads torch."""
+"""Where the faces of a photo are, and how strongly they are painted if they are to stay faces. Never loads torch."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from nst_core.faces.face import Face
 
 Weight = npt.NDArray[np.uint8]
 
-#: How strongly the middle of a face is painted, 0 to 1: as much as leaves a child's forehead smooth in all shipped
-#: styles, and the face still in the colours of the painting.
-INSIDE = 0.35
+#: How strongly the middle of a face is painted, 0 to 1; the rest is the photo's drawing in the tones of the painting.
+#: Strokes break a small face, and a large one bears them: the first is for faces whose box has up to the first of these
+#: shares of the photo's longest side, the second for those that have the second share, or more.
+INSIDE, _CLEAR = (0.4, 0.6), (0.15, 0.45)
 #: The ellipse of a face, in parts of its box: half of its width and height, and how much higher its middle is, because
 #: boxes end at the brow. A wider one would keep a rim of the photo's background.
 _ACROSS, _DOWN, _UP = 0.54, 0.66, 0.08
@@ -21,31 +21,21 @@ _ACROSS, _DOWN, _UP = 0.54, 0.66, 0.08
 _LARGER, _SMALL = 1.5, (0.04, 0.08)
 #: In parts of the way from the middle to the ellipse: up to the first one painting is weakest, from the second one on
 #: it is as strong as elsewhere. For what is kept away from faces, the ellipse is all face.
-_SOFT, _AWAY = (0.4, 1.2), (1.0, 1.3)
+_SOFT, _AWAY = (0.5, 1.25), (1.0, 1.3)
 #: Longest side of a plane, which is stretched to the photo: its edges are soft.
 _PLANE_PX = 640
 
 
-def protect(faces: Sequence[Face], *, height: int, width: int, weight: Weight | None = None) -> Weight | None:
-    """Return how strongly each place of a photo is painted, H' x W' to be stretched to height x width; 255 is fully.
-
-    `weight` says the same without faces, in any size; None is 255 everywhere, in the result too.
-    """
-    if not faces:
-        return weight
-    rows, columns = _plane_size(height, width)
-    if weight is not None:
-        # In a size in which faces can be seen.
-        rows, columns = max(rows, weight.shape[0]), max(columns, weight.shape[1])
-        weight = np.asarray(Image.fromarray(weight).resize((columns, rows), Image.Resampling.BILINEAR))
-    shares = _shares(faces, (rows, columns), (height, width), INSIDE, _SOFT)
-    result: Weight = np.rint(shares * (np.float32(255) if weight is None else weight)).astype(np.uint8)
+def protect(faces: Sequence[Face], *, height: int, width: int) -> Weight:
+    """Return how strongly each place of a photo is painted, H' x W' to be stretched to height x width; 255 is fully."""
+    shares = _shares(faces, _plane_size(height, width), (height, width), INSIDE, _SOFT)
+    result: Weight = np.rint(255 * shares).astype(np.uint8)
     return result
 
 
 def without_faces(faces: Sequence[Face], *, height: int, width: int) -> Weight:
     """Return where a photo has no faces, H' x W' to be stretched to height x width: 0 on faces, 255 around them."""
-    shares = _shares(faces, _plane_size(height, width), (height, width), 0.0, _AWAY)
+    shares = _shares(faces, _plane_size(height, width), (height, width), (0.0, 0.0), _AWAY)
     result: Weight = np.rint(255 * shares).astype(np.uint8)
     return result
 
@@ -56,9 +46,13 @@ def _plane_size(height: int, width: int) -> tuple[int, int]:
 
 
 def _shares(
-    faces: Sequence[Face], size: tuple[int, int], photo: tuple[int, int], inside: float, soft: tuple[float, float]
+    faces: Sequence[Face],
+    size: tuple[int, int],
+    photo: tuple[int, int],
+    inside: tuple[float, float],
+    soft: tuple[float, float],
 ) -> npt.NDArray[np.float32]:
-    """Return a plane of a size for a photo of a size: `inside` on faces, 1 around them."""
+    """Return a plane of a size for a photo of a size: `inside` on small and large faces, 1 around them."""
     shares = np.ones(size, np.float32)
     for face in faces:
         _lower(shares, face, inside, soft, across=size[1] / photo[1], down=size[0] / photo[0])
@@ -68,7 +62,7 @@ def _shares(
 def _lower(
     shares: npt.NDArray[np.float32],
     face: Face,
-    inside: float,
+    inside: tuple[float, float],
     soft: tuple[float, float],
     *,
     across: float,
@@ -78,7 +72,8 @@ def _lower(
     # Whole pixels: no difference of processors in the last digits of a box is to change a result.
     left, top, right, bottom = map(round, (face.left, face.top, face.right, face.bottom))
     width, height = max(1, right - left) * across, max(1, bottom - top) * down
-    size = _size(width / max(shares.shape))
+    share = width / max(shares.shape)
+    size, lowest = _between(share, _SMALL, (_LARGER, 1.0)), _between(share, _CLEAR, inside)
     radius_x, radius_y = size * _ACROSS * width, size * _DOWN * height
     middle_x, middle_y = (left + right) / 2 * across, (top + bottom) / 2 * down - size * _UP * height
     rows = _near(middle_y, soft[1] * radius_y, shares.shape[0])
@@ -87,13 +82,13 @@ def _lower(
     away = np.hypot(((y - middle_y) / radius_y)[:, None], (x - middle_x) / radius_x)
     edge = np.clip((away - soft[0]) / (soft[1] - soft[0]), 0, 1)
     part = shares[rows, columns]
-    np.minimum(part, inside + (1 - inside) * edge * edge * (3 - 2 * edge), out=part)
+    np.minimum(part, lowest + (1 - lowest) * edge * edge * (3 - 2 * edge), out=part)
 
 
-def _size(share: float) -> float:
-    """Return how much larger the ellipse of a face with a share of the photo's longest side is."""
-    least, most = _SMALL
-    return _LARGER + (1 - _LARGER) * min(1.0, max(0.0, (share - least) / (most - least)))
+def _between(share: float, shares: tuple[float, float], values: tuple[float, float]) -> float:
+    """Return the value for the share of a face in the photo's longest side, between those for two shares."""
+    far = min(1.0, max(0.0, (share - shares[0]) / (shares[1] - shares[0])))
+    return values[0] + (values[1] - values[0]) * far
 
 
 def _near(middle: float, reach: float, count: int) -> slice:

@@ -20,6 +20,8 @@ CHECKPOINTS = "checkpoints/"
 Stroke = Annotated[float, Field(ge=0.5, le=4, strict=True)] | Literal["auto", "fine", "varied"]
 #: What a picture shows in flat parts of the photo. See `nst_core.inference.planes`.
 Forms = Literal["planes"]
+#: What becomes of faces. See `nst_core.faces.protection`.
+Faces = Literal["paint", "protect"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +76,8 @@ class StylizeOptions:
     #: s3:// address of a picture that says where photos are painted: white is painted, black is the photo. Stretched to
     #: the size of each photo. None: everywhere.
     mask: str | None = None
-    #: protect: faces are painted less, so that they stay faces; paint: as everything else.
-    faces: Literal["paint", "protect"] = "paint"
+    #: protect: faces are drawn as in the photo, so that they stay faces; paint, and None: as everything else.
+    faces: Faces | None = None
     #: Parts of the photos in other styles; later ones lie over earlier ones. See `nst_core.inference.regions`.
     regions: tuple[Region, ...] = ()
     #: The engine: auto is the one of the worker, exact is `nst_core.inference.stylizer.EXACT`.

@@ -1,15 +1,15 @@
-"""The looks of styles: the strokes and forms that suit them, which are `look` in their cards."""
+"""The looks of styles: the strokes and forms that suit them, and their faces, which are `look` in their cards."""
 
 from dataclasses import dataclass, fields
 from typing import Any
 
 from nst_core.errors import ConfigError, ProtocolError
-from nst_core.protocol.chunks import Forms, Stroke
+from nst_core.protocol.chunks import Faces, Forms, Stroke
 from nst_core.protocol.codec import load
 
 _EXPLAINED = (
-    "A look is an object with stroke, which is a number from 0.5 to 4, auto, fine or varied, with forms, which is "
-    "planes, or with both."
+    "A look is an object. Its fields are stroke, a number from 0.5 to 4, auto, fine or varied; forms, which is planes; "
+    "and faces, paint or protect."
 )
 
 
@@ -19,6 +19,7 @@ class Look:
 
     stroke: Stroke | None = None
     forms: Forms | None = None
+    faces: Faces | None = None
 
 
 def look_of(card: dict[str, Any]) -> Look:

@@ -23,11 +23,11 @@ from torch import Tensor
 from nst_core.faces.detector import FaceDetector
 from nst_core.faces.face import Face
 from nst_core.faces.protection import protect, without_faces
-from nst_core.inference.blend import blend
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.painting import in_strokes
 from nst_core.inference.planes import planes
 from nst_core.inference.stylizer import EngineChoice
+from nst_core.inference.tones import toned
 from nst_core.looks.faces import CLEAR, compare_faces
 from nst_core.looks.fog import find_fog
 from nst_core.looks.halo import find_halos
@@ -217,7 +217,7 @@ def protecting(paint: Paint, detect: FaceDetector) -> Paint:
 
     def paint_less(photo: Pixels) -> Pixels:
         weight = protect(detect(photo), height=photo.shape[0], width=photo.shape[1])
-        return blend(photo, paint(photo), weight=weight)
+        return toned(photo, paint(photo), weight)
 
     return paint_less
 

@@ -76,7 +76,7 @@ def test_job_shows_its_settings(client: TestClient, rig: Rig) -> None:
     assert {name: job[name] for name in wanted} == wanted
     assert (job["stop"], job["client_id"]) == (None, None)
     plain = client.get(f"/v1/jobs/{submit(client, rig)}").json()
-    assert (plain["precision"], plain["stroke"], plain["mask"], plain["faces"]) == ("auto", None, None, "paint")
+    assert (plain["precision"], plain["stroke"], plain["mask"], plain["faces"]) == ("auto", None, None, None)
     assert plain["look"] is plain["forms"] is None
 
 
@@ -115,13 +115,14 @@ def test_each_style_has_the_look_of_its_card_when_the_job_was_submitted(
 
 
 def test_results_say_in_which_strokes_and_forms_they_are(client: TestClient, rig: Rig) -> None:
-    put_style(rig, "great_wave", {"look": {"stroke": "varied", "forms": "planes"}})
+    look = {"stroke": "varied", "forms": "planes", "faces": "protect"}
+    put_style(rig, "great_wave", {"look": look})
     gallery, plain = (submit(client, rig, styles=["great_wave"], look=look) for look in ("gallery", None))
     end_with_images(rig)
     [line] = client.get(f"/v1/jobs/{gallery}/results").text.splitlines()
-    assert json.loads(line).items() >= {"stroke": "varied", "forms": "planes"}.items()
+    assert json.loads(line).items() >= look.items()
     [line] = client.get(f"/v1/jobs/{plain}/results").text.splitlines()
-    assert not json.loads(line).keys() & {"stroke", "forms", "look"}
+    assert not json.loads(line).keys() & {"stroke", "forms", "faces", "look"}
 
 
 def test_a_look_is_that_of_the_version_that_a_request_names(client: TestClient, rig: Rig) -> None:
@@ -184,7 +185,7 @@ def test_workers_are_told_the_masks_of_a_job_and_of_its_photos(client: TestClien
 
 
 def test_workers_are_told_what_becomes_of_faces(client: TestClient, rig: Rig) -> None:
-    jobs = {submit(client, rig, faces=faces): faces for faces in ("paint", "protect")}
+    jobs = {submit(client, rig, faces=faces): faces or "paint" for faces in ("paint", "protect", None)}
     assert {chunk.job_id: chunk.options.faces for chunk in dispatch(rig)} == jobs
 
 

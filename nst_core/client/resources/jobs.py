@@ -204,10 +204,11 @@ class JobTerms(BaseModel):
         "photo, greys are between. It is stretched to the size of each photo, and its opacity is ignored. A line of a "
         "manifest may name another one. Only for the method feedforward.",
     )
-    faces: Faces = Field(
-        "paint",
-        description="protect: faces are found and painted less, with a soft edge, so that they can be recognised. "
-        "paint: they are painted as everything else. Only for the method feedforward.",
+    faces: Faces | None = Field(
+        None,
+        description="protect: faces are found and drawn as in the photo, in the colours and the light of the picture, "
+        "so that they can be recognised. paint, the default: they are painted as everything else. Only for the method "
+        "feedforward.",
     )
     precision: Precision = Field(
         "auto",
@@ -216,10 +217,10 @@ class JobTerms(BaseModel):
     )
     look: LookName | None = Field(
         None,
-        description="gallery: each style is painted as the gallery shows it, with the strokes and forms that suit it, "
-        "which are `look` in its card; `stroke` and `forms` of the job take precedence. A blend has the look of the "
-        "style with the largest share, and regions have that of the style around them. Default: as the network paints. "
-        "Only for the method feedforward.",
+        description="gallery: each style is painted as the gallery shows it, with the strokes, forms and faces that "
+        "suit it, which are `look` in its card; `stroke`, `forms` and `faces` of the job take precedence. A blend has "
+        "the look of the style with the largest share, and regions have that of the style around them. Default: as the "
+        "network paints. Only for the method feedforward.",
     )
     stroke: Stroke | None = Field(
         None,

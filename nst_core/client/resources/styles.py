@@ -47,8 +47,8 @@ class StyleRequest(Request):
     weights: Uri = Field(description="A weights file of nst, such as `python -m nst_core.peers` writes.")
     card: dict[str, Any] = Field(
         {},
-        description="Title, artist, year, rights, and anything else worth showing. `look`, an object with `stroke` and "
-        "`forms`, says how jobs with `look: gallery` paint in this style.",
+        description="Title, artist, year, rights, and anything else worth showing. `look`, an object with `stroke`, "
+        "`forms` and `faces`, says how jobs with `look: gallery` paint in this style.",
     )
     index: int = Field(
         0, ge=0, lt=1000, description="Which style of the network it is, from 0, if the network has several."

@@ -88,14 +88,17 @@ _Regions = Annotated[
         "Without =MASK the lines of a manifest name the masks.",
     ),
 ]
-_Faces = Annotated[Faces, typer.Option(help="protect: faces are painted less, so that they can be recognised.")]
+_Faces = Annotated[
+    Faces | None,
+    typer.Option(help="protect: faces are drawn as in the photo, in the colours of the picture. Default: paint."),
+]
 _Precision = Annotated[
     Precision, typer.Option(help="exact: the same bytes on every machine with the same kind of processor; slower.")
 ]
 _Look = Annotated[
     LookName | None,
     typer.Option(
-        help="gallery: each style is painted as the gallery shows it, with the strokes and forms that suit it.",
+        help="gallery: each style is painted as the gallery shows it, with the strokes, forms and faces that suit it.",
     ),
 ]
 _Stroke = Annotated[
@@ -136,7 +139,7 @@ def stylize(
     preserve_color: _PreserveColor = False,
     mask: _Mask = None,
     region: _Regions = [],  # noqa: B006  Typer takes no tuple
-    faces: _Faces = "paint",
+    faces: _Faces = None,
     precision: _Precision = "auto",
     look: _Look = None,
     stroke: _Stroke = None,

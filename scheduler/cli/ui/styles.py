@@ -49,10 +49,10 @@ def style_page(style: Style) -> RenderableType:
 
 
 def _look(look: Any) -> str | None:
-    """Return a style's strokes and forms as the options of a job have them."""
+    """Return a style's look as the options of a job have it."""
     if not isinstance(look, dict):
         return None
-    return ", ".join(f"{name} {look[name]}" for name in ("stroke", "forms") if look.get(name) is not None)
+    return ", ".join(f"{name} {look[name]}" for name in ("stroke", "forms", "faces") if look.get(name) is not None)
 
 
 def versions_table(versions: Sequence[StyleVersion], *, now: datetime | None = None) -> RenderableType:

@@ -43,9 +43,11 @@ class Feedforward(Method):
         return [Source(styles=styles, uri=mask, pointer=pointer) for pointer, mask in masks.items() if mask is not None]
 
     def report(self, spec: JobSpec, style: StyleRef) -> dict[str, Any]:
-        """Return the version of the style, its strokes and forms, and the regions, if there are any."""
+        """Return the version of the style, and its strokes, forms, protected faces and regions, if there are any."""
         options = spec.options_of(style)
-        marks = {name: value for name in ("stroke", "forms") if (value := getattr(options, name)) is not None}
+        marks: dict[str, Any] = {"stroke": options.stroke, "forms": options.forms}
+        marks["faces"] = options.faces if options.faces == "protect" else None
+        marks = {name: value for name, value in marks.items() if value is not None}
         regions = [
             {"style": each.style.name, "style_version": each.style.version, "mask": each.mask}
             for each in spec.options.regions

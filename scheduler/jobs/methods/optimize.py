@@ -66,7 +66,7 @@ class Optimize(Method):
         require(not request.preserve_color, 'For the method optimize give options {"color": …}.', "/preserve_color")
         require(request.mask is None, "This is for the method feedforward.", "/mask")
         require(not request.regions, "This is for the method feedforward.", "/regions")
-        require(request.faces == "paint", "This is for the method feedforward.", "/faces")
+        require(request.faces in (None, "paint"), "This is for the method feedforward.", "/faces")
         require(request.precision == "auto", "This is for the method feedforward.", "/precision")
         require(request.look is None, "This is for the method feedforward.", "/look")
         require(request.stroke is None, "This is for the method feedforward.", "/stroke")

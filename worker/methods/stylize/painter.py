@@ -18,6 +18,7 @@ from nst_core.inference.regions import EVERYWHERE, paint_region, seen
 from nst_core.inference.side_by_side import is_small, side
 from nst_core.inference.strength import mixed_share, painted_share
 from nst_core.inference.stylizer import Pixels, Stylizer
+from nst_core.inference.tones import toned
 from nst_core.metrics import Stage
 from nst_core.upscaling.network import Factor
 from nst_core.upscaling.upscaler import enlarged_opacity, load_upscaler
@@ -50,13 +51,12 @@ class Painter:
         faces = self._on_engine(image, lambda: self._faces(image, picture.rgb)) if finds_faces else ()
         with image.watch:
             forms = _planes(picture, weight, faces) if options.forms == "planes" else None
-            if options.faces == "protect":
-                height, width = picture.rgb.shape[:2]
-                weight = protect(faces, height=height, width=width, weight=weight)
+            height, width = picture.rgb.shape[:2]
+            kept = protect(faces, height=height, width=width) if options.faces == "protect" and faces else None
             (lowest, _), *regions = seen((EVERYWHERE, *weights.regions))
-        rgb = self._in_style(image, picture.rgb, lowest, forms)
+        rgb = self._in_style(image, picture.rgb, lowest, forms, kept)
         for place, (region, _) in enumerate(regions):
-            painted = self._in_style(image, picture.rgb, region, forms)
+            painted = self._in_style(image, picture.rgb, region, forms, kept)
             with image.watch:
                 rgb = paint_region(rgb, painted, [each for _, each in regions[place:]])
             del painted  # before the next one is painted
@@ -64,8 +64,11 @@ class Painter:
             rgb = blend(picture.rgb, rgb, weight=weight)
         return Picture(rgb=rgb, alpha=picture.alpha, warning=picture.warning)
 
-    def _in_style(self, image: Image, photo: Pixels, place: int, forms: Levels | None) -> Pixels:
-        """Return a photo in one of the run's styles, with forms, and as the options say: strokes, strength, colours."""
+    def _in_style(self, image: Image, photo: Pixels, place: int, forms: Levels | None, kept: Weight | None) -> Pixels:
+        """Return a photo in one of the run's styles, with forms, and as the options say: strokes, strength, colours.
+
+        Where `kept` is low, it is drawn as the photo is.
+        """
         network, options = image.run.networks[place], image.run.chunk.options
 
         def paint(copy: Pixels) -> Pixels:
@@ -88,7 +91,11 @@ class Painter:
                 min_side_px=network.min_side_px,
             )
             strength = mixed_share(options.strength, fades=fades)
-            return blend(photo, rgb, strength=strength, preserve_color=options.preserve_color)
+            rgb = blend(photo, rgb, strength=strength, preserve_color=options.preserve_color)
+            if kept is None:
+                return rgb
+            # A picture in the photo's colours and light has its tones already.
+            return blend(photo, rgb, weight=kept) if options.preserve_color else toned(photo, rgb, kept)
 
     def _enlarged(self, image: Image, picture: Picture) -> Picture:
         """Return a painted picture in the size of its result."""

@@ -39,17 +39,21 @@ JOB = Job(
 
 
 @pytest.mark.parametrize(
-    ("options", "stroke", "forms"),
-    [({}, "varied", "planes"), ({"stroke": 2.0}, 2.0, "planes"), ({"forms": "planes"}, "varied", "planes")],
+    ("options", "stroke", "faces"),
+    [
+        ({}, "varied", "protect"),
+        ({"stroke": 2.0}, 2.0, "protect"),
+        ({"forms": "planes", "faces": "paint"}, "varied", "paint"),
+    ],
 )
 def test_the_look_of_a_style_decides_what_the_job_leaves_to_it(
-    options: dict[str, Any], stroke: Any, forms: Any
+    options: dict[str, Any], stroke: Any, faces: Any
 ) -> None:
     wanted = StylizeOptions(strength=0.5, **options)
     udnie, wave = (StyleRef(name=name, version="v") for name in ("udnie", "wave"))
-    spec = replace(JOB.spec, options=wanted, looks={"udnie": Look(stroke="varied", forms="planes")})
-    assert spec.options_of(udnie) == replace(wanted, stroke=stroke, forms=forms)
-    assert spec.options_of(wave) == wanted
+    spec = replace(JOB.spec, options=wanted, looks={"udnie": Look(stroke="varied", forms="planes", faces="protect")})
+    assert spec.options_of(udnie) == replace(wanted, stroke=stroke, forms="planes", faces=faces)
+    assert spec.options_of(wave) == replace(wanted, faces=wanted.faces or "paint")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,10 @@ from scheduler.domain.looks import Look, look_of
         ({}, Look()),
         ({"look": {}}, Look()),
         ({"look": {"stroke": "varied"}}, Look(stroke="varied")),
-        ({"look": {"stroke": 2, "forms": "planes"}}, Look(stroke=2.0, forms="planes")),
+        (
+            {"look": {"stroke": 2, "forms": "planes", "faces": "protect"}},
+            Look(stroke=2.0, forms="planes", faces="protect"),
+        ),
         ({"look": {"forms": None}}, Look()),
         ({"title": "Udnie"}, Look()),
     ],

@@ -15,6 +15,7 @@ from nst_core.faces.protection import protect
 from nst_core.inference.blend import blend
 from nst_core.inference.forms import with_forms
 from nst_core.inference.planes import planes
+from nst_core.inference.tones import toned
 from nst_core.protocol.chunks import Region, StylizeChunk, StylizeOptions
 from nst_core.storage.blobs import BlobStore, BlobUri
 from tests.unit.worker.kit import Calls, Invert, Pixels, make_chunk, outputs, photo
@@ -76,8 +77,8 @@ def test_faces_are_painted_less_and_the_rest_is_not(worker: Pipeline, blobs: Blo
     result = results(worker, blobs, chunk)[0]
     (face,) = FaceDetector()(PERSON)
     weight = protect([face], height=256, width=256)
-    np.testing.assert_array_equal(result, blend(PERSON, 255 - PERSON, weight=weight))
-    np.testing.assert_array_equal(result[200:], 255 - PERSON[200:])
+    np.testing.assert_array_equal(result, toned(PERSON, 255 - PERSON, weight))
+    np.testing.assert_array_equal(result[210:], 255 - PERSON[210:])
     assert (result != 255 - PERSON).any()
 
 
@@ -112,8 +113,9 @@ def test_faces_and_a_mask_work_together(worker: Pipeline, blobs: BlobStore) -> N
     options = StylizeOptions(faces="protect", mask=str(uri), strength=0.8, preserve_color=True)
     both = make_chunk(blobs, [png(PERSON)], options=options)
     result = results(worker, blobs, both)[0]
-    weight = protect(FaceDetector()(PERSON), height=256, width=256, weight=mask)
-    expected = blend(PERSON, 255 - PERSON, strength=0.8, preserve_color=True, weight=weight)
+    kept = protect(FaceDetector()(PERSON), height=256, width=256)
+    painted = blend(PERSON, 255 - PERSON, strength=0.8, preserve_color=True)
+    expected = blend(PERSON, blend(PERSON, painted, weight=kept), weight=mask)
     np.testing.assert_array_equal(result, expected)
     np.testing.assert_array_equal(result[:, :120], PERSON[:, :120])
 
@@ -172,9 +174,10 @@ def test_faces_are_found_once_and_protected_in_regions_too(
     chunk = make_chunk(blobs, [png(PERSON)], options=StylizeOptions(faces="protect", regions=regions))
     found = worker.run(chunk, Invert(), regions=[Calls(lambda batch: batch // 2)], going=lambda: True)
     assert all(outcome.succeeded for outcome in found)
-    expected = np.where(upper[..., None] == 255, PERSON // 2, 255 - PERSON)
     weight = protect(FaceDetector()(PERSON), height=256, width=256)
-    np.testing.assert_array_equal(images.decode(outputs(blobs, chunk)[0]).rgb, blend(PERSON, expected, weight=weight))
+    below, above = (toned(PERSON, painted, weight) for painted in (255 - PERSON, PERSON // 2))
+    expected = np.where(upper[..., None] == 255, above, below)
+    np.testing.assert_array_equal(images.decode(outputs(blobs, chunk)[0]).rgb, expected)
     assert detector.loaded == 1
 
 

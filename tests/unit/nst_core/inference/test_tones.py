@@ -1,0 +1,94 @@
+"""The photo's drawing in the tones of a painted picture."""
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+from skimage import data
+
+from nst_core.inference.luminance import grey_levels
+from nst_core.inference.stylizer import Pixels
+from nst_core.inference.tones import toned
+
+PHOTO: Pixels = np.asarray(data.astronaut())[:256, 96:352].copy()  # type: ignore[no-untyped-call]
+#: Another drawing, in other light and other colours.
+PAINTED: Pixels = np.asarray(data.coffee())[:256, :256][:, :, ::-1].copy()  # type: ignore[no-untyped-call]
+NOWHERE, EVERYWHERE = np.zeros((1, 1), np.uint8), np.full((1, 1), 255, np.uint8)
+
+
+def drawn(photo: Pixels, painted: Pixels) -> Pixels:
+    """Return the photo in the tones of a picture, which stays as it is."""
+    return toned(photo, painted.copy(), NOWHERE)
+
+
+def sepia(levels: npt.NDArray[np.int64]) -> Pixels:
+    """Return grey levels in brown."""
+    result: Pixels = np.rint(np.stack([levels, 0.8 * levels, 0.5 * levels], -1)).astype(np.uint8)
+    return result
+
+
+def test_what_is_painted_fully_stays_as_it_is() -> None:
+    np.testing.assert_array_equal(toned(PHOTO, PAINTED.copy(), EVERYWHERE), PAINTED)
+
+
+def test_the_drawing_is_that_of_the_photo_and_the_light_that_of_the_painting() -> None:
+    result, photo, painted = (grey_levels(each).ravel() for each in (drawn(PHOTO, PAINTED), PHOTO, PAINTED))
+    ranks = np.corrcoef(np.stack([each.argsort().argsort() for each in (result, photo, painted)])).tolist()
+    assert ranks[0][1] > 0.97 > 0.3 > ranks[0][2]
+    shares = np.linspace(5, 85, 17)
+    assert np.abs(np.percentile(result, shares) - np.percentile(painted, shares)).max() < 8
+    assert np.abs(np.percentile(photo, shares) - np.percentile(painted, shares)).max() > 50
+
+
+def test_colours_are_those_that_the_painting_has_at_their_level() -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (96, 96))
+    photo = np.repeat(np.random.default_rng(1).integers(0, 256, (96, 96, 1)), 3, axis=2).astype(np.uint8)
+    result = drawn(photo, sepia(levels))
+    expected = sepia(np.arange(256))
+    nearest = np.abs(grey_levels(expected[None])[0] - grey_levels(result)[..., None]).argmin(-1)
+    assert np.abs(result.astype(int) - expected[nearest])[grey_levels(result) > 30].max() < 12
+
+
+def test_a_drawing_in_ink_stays_without_colour() -> None:
+    ink = np.repeat(PAINTED[..., :1] // 128 * 255, 3, axis=2)
+    assert np.ptp(PHOTO.astype(int), axis=2).mean() > 25
+    assert np.ptp(drawn(PHOTO, ink).astype(int), axis=2).max() <= 1
+
+
+def test_some_of_the_photos_own_colour_is_left() -> None:
+    photo = np.full((64, 64, 3), 128, np.uint8)
+    photo[:32] = (190, 106, 82)  # of about the same level
+    result = drawn(photo, PAINTED[:64, :64]).astype(int)
+    assert result[:32, :, 0].mean() - result[:32, :, 2].mean() > result[32:, :, 0].mean() - result[32:, :, 2].mean() + 8
+
+
+def test_in_between_both_are_mixed() -> None:
+    half = toned(PHOTO, PAINTED.copy(), np.full((1, 1), 51, np.uint8)).astype(float)
+    expected = 0.8 * drawn(PHOTO, PAINTED) + 0.2 * PAINTED
+    assert np.abs(half - expected).max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (700, 2)])
+@pytest.mark.parametrize("level", [0, 77, 255])
+def test_flat_pictures_of_any_shape_stay_flat(shape: tuple[int, int], level: int) -> None:
+    flat = np.full((*shape, 3), level, np.uint8)
+    for photo in (np.full((*shape, 3), 130, np.uint8), flat):
+        assert np.abs(drawn(photo, flat).astype(int) - level).max() <= 1
+
+
+def test_a_large_photo_has_the_tones_of_a_small_one_and_needs_no_memory_of_its_own() -> None:
+    large = [np.asarray(Image.fromarray(each).resize((1280, 1280), 0)) for each in (PHOTO, PAINTED)]
+    result = large[1].copy()
+    assert toned(large[0], result, NOWHERE) is result
+    small = drawn(PHOTO, PAINTED)
+    assert np.abs(result[2::5, 2::5].astype(int) - small).max() <= 4
+
+
+def test_the_bytes_are_the_same_on_every_processor() -> None:
+    rows, columns = np.indices((90, 70))
+    photo = np.stack([rows * 2, columns * 3, (rows * columns) % 256], 2).astype(np.uint8)
+    painted = np.stack([columns * 2, (rows * 7) % 200, rows + columns], 2).astype(np.uint8)
+    weight = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert hashlib.sha256(toned(photo, painted, weight).tobytes()).hexdigest()[:16] == "79abfd1e227b9046"
