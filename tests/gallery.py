@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageOps
 
 from nst_core.faces.detector import FaceDetector
-from nst_core.faces.protection import protect, without_faces
+from nst_core.faces.protection import near_faces, protect, without_faces
 from nst_core.images import encode
 from nst_core.inference.blend import Weight
 from nst_core.inference.engines import load_stylizer
@@ -75,8 +75,8 @@ class Sample:
     photo: Pixels
     #: Its planes.
     forms: Levels
-    #: Where it is painted if its faces are protected; None without faces.
-    kept: Weight | None
+    #: Where it is painted if its faces are protected, and what is near them; None without faces.
+    kept: tuple[Weight, Weight] | None
 
     @classmethod
     def of(cls, photo: Pixels) -> "Sample":
@@ -84,7 +84,8 @@ class Sample:
         height, width = photo.shape[:2]
         faces = FaceDetector()(photo)
         forms = planes(photo, [without_faces(faces, height=height, width=width)])
-        return cls(photo, forms, protect(faces, height=height, width=width) if faces else None)
+        weight, near = (find(faces, height=height, width=width) for find in (protect, near_faces))
+        return cls(photo, forms, (weight, near) if faces else None)
 
 
 def _painted(sample: Sample, look: Look, stylizer: Stylizer) -> Pixels:
@@ -96,7 +97,7 @@ def _painted(sample: Sample, look: Look, stylizer: Stylizer) -> Pixels:
         min_side_px=stylizer.min_side_px,
     )
     if look.faces == "protect" and sample.kept is not None:
-        return toned(sample.photo, picture, sample.kept)
+        return toned(sample.photo, picture, *sample.kept)
     return picture
 
 

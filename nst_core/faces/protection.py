@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from nst_core.faces.face import Face
 
@@ -22,6 +23,8 @@ _LARGER, _SMALL = 1.5, (0.04, 0.08)
 #: In parts of the way from the middle to the ellipse: up to the first one painting is weakest, from the second one on
 #: it is as strong as elsewhere. For what is kept away from faces, the ellipse is all face.
 _SOFT, _AWAY = (0.5, 1.25), (1.0, 1.3)
+#: The same for what is near a face: its hair, neck and some of what is behind it.
+_NEAR = (1.6, 2.0)
 #: Longest side of a plane, which is stretched to the photo: its edges are soft.
 _PLANE_PX = 640
 
@@ -38,6 +41,20 @@ def without_faces(faces: Sequence[Face], *, height: int, width: int) -> Weight:
     shares = _shares(faces, _plane_size(height, width), (height, width), (0.0, 0.0), _AWAY)
     result: Weight = np.rint(255 * shares).astype(np.uint8)
     return result
+
+
+def near_faces(faces: Sequence[Face], *, height: int, width: int, opacity: Weight | None = None) -> Weight:
+    """Return what is near the faces of a photo, H' x W' to be stretched to height x width: 255 there, 0 elsewhere.
+
+    `opacity` of the photo, of any size, leaves out what cannot be seen.
+    """
+    shares = 1 - _shares(faces, _plane_size(height, width), (height, width), (0.0, 0.0), _NEAR)
+    result: Weight = np.rint(255 * shares).astype(np.uint8)
+    if opacity is None:
+        return result
+    visible = Image.fromarray(opacity).resize(result.shape[::-1], Image.Resampling.BILINEAR)
+    seen: Weight = np.minimum(result, np.asarray(visible))
+    return seen
 
 
 def _plane_size(height: int, width: int) -> tuple[int, int]:

@@ -2,7 +2,8 @@
 
 The photo mixed with the painted picture would be a photo in a painting: skin of another colour and another light. So
 each grey level of the photo becomes the one that is as dark among those of the painted picture, and gets the colour
-that this has there on average, and a little of the photo's own.
+that this has there on average, and a little of the photo's own. Both are measured around the face: beside a white wall
+a face is dark, and would be as dark as the darkest strokes on the painted wall.
 
 Grey levels are matched as in Gonzalez, Woods, "Digital Image Processing", section "Histogram matching". Never loads
 torch: it runs beside the network on other threads, and gives the same bytes on every processor.
@@ -10,6 +11,7 @@ torch: it runs beside the network on other threads, and gives the same bytes on 
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from nst_core.inference.blend import Weight, bands, stretched
 from nst_core.inference.luminance import PARTS, grey_levels, luminance
@@ -29,13 +31,14 @@ _SHARES = np.array([77, 150, 29]) / 256
 _Numbers = npt.NDArray[np.float64]
 
 
-def toned(photo: Pixels, painted: Pixels, weight: Weight) -> Pixels:
+def toned(photo: Pixels, painted: Pixels, weight: Weight, near: Weight, *, strength: float = 1.0) -> Pixels:
     """Return an H x W x 3 painted picture with the photo's drawing in its tones, in the memory of the painted picture.
 
-    `weight`, of any size, is stretched to the pictures: 255 is the painted picture, and 0 the photo in its tones.
+    `weight`, of any size, is stretched to the pictures: 255 is the painted picture, and 0 the photo in its tones. So is
+    `near`: tones are measured where it is 128 or more, or everywhere if it is so nowhere. `strength` is that of the
+    painting: the photo itself is mixed with its tones, down to 0, the photo alone.
     """
-    step = max(1, int((photo.shape[0] * photo.shape[1] / _MEASURED) ** 0.5))
-    measured = photo[::step, ::step], painted[::step, ::step]
+    measured = _measured(photo, painted, near)
     table, own_colour = _tones(*measured).astype(np.float32), np.float32(_own_colour(*measured))
     result = np.require(painted, requirements=["C", "W"])
     for rows in bands(result):
@@ -49,9 +52,20 @@ def toned(photo: Pixels, painted: Pixels, weight: Weight) -> Pixels:
         for channel in range(3):
             colour = own[..., channel] - grey
             drawn = np.clip(tones[..., channel] + own_colour * colour, 0, 255)
+            drawn = own[..., channel] + np.float32(strength) * (drawn - own[..., channel])
             before = result[rows, part, channel].astype(np.float32)
             result[rows, part, channel] = np.rint(drawn + (before - drawn) * share)
     return result
+
+
+def _measured(photo: Pixels, painted: Pixels, near: Weight) -> tuple[Pixels, Pixels]:
+    """Return pixels of both pictures, N x 1 x 3, from the places that are measured."""
+    step = max(1, int((photo.shape[0] * photo.shape[1] / _MEASURED) ** 0.5))
+    photo, painted = photo[::step, ::step], painted[::step, ::step]
+    there = np.asarray(Image.fromarray(near).resize(photo.shape[1::-1], Image.Resampling.BILINEAR)) >= 128
+    if not there.any():
+        there = np.ones_like(there)
+    return photo[there][:, None], painted[there][:, None]
 
 
 def _tones(photo: Pixels, painted: Pixels) -> _Numbers:
@@ -63,9 +77,12 @@ def _tones(photo: Pixels, painted: Pixels) -> _Numbers:
     means = np.stack([_mean_around(each, counts, _COLOUR_RADIUS) for each in sums], 1)
     # Colours of exactly their level: greys where the painted picture has nothing near.
     colours = means + (_LEVELS - (means * _SHARES).sum(1))[:, None]
-    matched = np.interp(_ranks(of_photo), _ranks(counts), _LEVELS)
-    matched = np.where(of_photo > 0, _mean_around(matched * of_photo, of_photo, _LEVEL_RADIUS), matched)
-    at = np.interp(np.arange(255 * PARTS + 1) / PARTS, _LEVELS, matched)
+    least, most = np.flatnonzero(counts)[[0, -1]]
+    matched = np.clip(np.interp(_ranks(of_photo), _ranks(counts), _LEVELS), least, most)
+    matched = _mean_around(matched * of_photo, of_photo, _LEVEL_RADIUS)
+    # A level that no measured pixel has is between those that some have.
+    known = np.flatnonzero(of_photo)
+    at = np.interp(np.arange(255 * PARTS + 1) / PARTS, known, matched[known])
     return np.stack([np.interp(at, _LEVELS, colours[:, channel]) for channel in range(3)], 1)
 
 

@@ -1,4 +1,4 @@
-"""The looks of styles: the strokes and forms that suit them, and their faces, which are `look` in their cards."""
+"""The looks of styles: the strokes, forms and faces that suit them, `look` in their cards."""
 
 from dataclasses import dataclass, fields
 from typing import Any

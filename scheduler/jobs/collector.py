@@ -77,7 +77,7 @@ class ChunkCollector:
             worker = event.worker if isinstance(event, ChunkStarted) else chunk.worker
             if worker is not None:
                 self._item_times.see(connection, worker)
-            self._item_times.note(connection, job.spec, chunk.version, applied)
+            self._item_times.note(connection, job.spec, chunk.style, applied)
         pixels = sum((outcome.width or 0) * (outcome.height or 0) for outcome in applied)
         self._metrics.ended(chunk.method, changes, pixels=pixels)
         return True

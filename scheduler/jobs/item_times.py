@@ -85,13 +85,14 @@ class ItemTimes:
         self._target_ms = target_s * 1000
         self._noted: dict[str, float] = {}
 
-    def note(self, connection: Connection, spec: JobSpec, version: str, outcomes: Sequence[ItemOutcome]) -> None:
-        """Record the times of completed items of a style version."""
+    def note(self, connection: Connection, spec: JobSpec, name: str, outcomes: Sequence[ItemOutcome]) -> None:
+        """Record the times of completed items of the style with a name."""
         times = [outcome.ms for outcome in outcomes if outcome.succeeded]
         if times:
-            of_pace = pace(spec, next(style for style in spec.styles if style.version == version))
+            style, now = spec.style(name), self._clock()
             total_ms = round(sum(times) / passes(spec))
-            rate_rows.add_times(connection, of_pace, version, count=len(times), total_ms=total_ms, now=self._clock())
+            at = pace(spec, style)
+            rate_rows.add_times(connection, at, style.version, count=len(times), total_ms=total_ms, now=now)
 
     def see(self, connection: Connection, worker: str) -> None:
         """Record that a worker has reported."""

@@ -71,7 +71,7 @@ class JobResolver:
                 preserve_color=request.preserve_color,
                 mask=request.mask,
                 regions=resolved.regions,
-                faces=request.faces,
+                faces=request.faces or (None if request.look else "paint"),
                 precision=request.precision,
                 stroke=request.stroke,
                 forms=request.forms,
@@ -117,9 +117,9 @@ class _Lookup:
                 find_painted(connection, tenant, text, pointer=f"/styles/{place}") for place, text in enumerate(texts)
             )
 
-    def look(self, text: str, *, pointer: str) -> Look:
+    def look(self, style: StyleRef, *, pointer: str) -> Look:
         with self._database.read() as connection:
-            return find_look(connection, self._permissions.tenant, text, pointer=pointer)
+            return find_look(connection, self._permissions.tenant, style, pointer=pointer)
 
     def style(self, text: str, *, pointer: str) -> StyleRef:
         with self._database.read() as connection:

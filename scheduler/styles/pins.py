@@ -47,17 +47,17 @@ def find_painted(connection: Connection, tenant: str, text: str, *, pointer: str
     return StyleRef(name=name_of(portions), version=version, parts=parts, fades=all(map(_fades, styles)))
 
 
-def find_look(connection: Connection, tenant: str, text: str, *, pointer: str) -> Look:
+def find_look(connection: Connection, tenant: str, style: StyleRef, *, pointer: str) -> Look:
     """Return the look of a style, or of the style with the largest share of a blend, the first one of equals.
 
-    Raises RequestInvalidError if there is no such style, and for a wrong look: cards were not always checked.
+    Raises RequestInvalidError for a wrong look: cards were not always checked.
     """
-    name = max(parse_blend(text), key=lambda portion: portion.share).style if is_blend(text) else text
-    style = find_pinned(connection, tenant, name, pointer=pointer)
+    largest = max(style.parts, key=lambda part: part.share) if style.parts else style
+    found = find_pinned(connection, tenant, f"{largest.name}@{largest.version}", pointer=pointer)
     try:
-        return look_of(style.card)
+        return look_of(found.card)
     except ConfigError as error:
-        raise RequestInvalidError(f"The card of {style.name} is wrong. {error.message}", pointer=pointer) from error
+        raise RequestInvalidError(f"The card of {found.name} is wrong. {error.message}", pointer=pointer) from error
 
 
 def find_pinned(connection: Connection, tenant: str, text: str, *, pointer: str) -> StyleRow:

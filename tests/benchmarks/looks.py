@@ -22,7 +22,7 @@ from torch import Tensor
 
 from nst_core.faces.detector import FaceDetector
 from nst_core.faces.face import Face
-from nst_core.faces.protection import protect, without_faces
+from nst_core.faces.protection import near_faces, protect, without_faces
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.painting import in_strokes
 from nst_core.inference.planes import planes
@@ -216,8 +216,9 @@ def protecting(paint: Paint, detect: FaceDetector) -> Paint:
     """Return a network that paints faces less, as jobs with `faces: protect` do."""
 
     def paint_less(photo: Pixels) -> Pixels:
-        weight = protect(detect(photo), height=photo.shape[0], width=photo.shape[1])
-        return toned(photo, paint(photo), weight)
+        faces, (height, width) = detect(photo), photo.shape[:2]
+        places = (find(faces, height=height, width=width) for find in (protect, near_faces))
+        return toned(photo, paint(photo), *places)
 
     return paint_less
 

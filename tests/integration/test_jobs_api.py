@@ -76,7 +76,7 @@ def test_job_shows_its_settings(client: TestClient, rig: Rig) -> None:
     assert {name: job[name] for name in wanted} == wanted
     assert (job["stop"], job["client_id"]) == (None, None)
     plain = client.get(f"/v1/jobs/{submit(client, rig)}").json()
-    assert (plain["precision"], plain["stroke"], plain["mask"], plain["faces"]) == ("auto", None, None, None)
+    assert (plain["precision"], plain["stroke"], plain["mask"], plain["faces"]) == ("auto", None, None, "paint")
     assert plain["look"] is plain["forms"] is None
 
 

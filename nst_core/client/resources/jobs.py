@@ -37,7 +37,7 @@ Upscale = Literal[1, 2, 4]
 StrokeName = Literal["auto", "fine", "varied"]
 #: What pictures show in the flat parts of photos.
 Forms = Literal["planes"]
-#: Where the strokes and forms come from that a job does not set.
+#: Where the strokes, forms and faces come from that a job does not set.
 LookName = Literal["gallery"]
 #: The smallest and the largest size of strokes that a job may ask for.
 STROKES = (0.5, 4.0)
@@ -207,8 +207,8 @@ class JobTerms(BaseModel):
     faces: Faces | None = Field(
         None,
         description="protect: faces are found and drawn as in the photo, in the colours and the light of the picture, "
-        "so that they can be recognised. paint, the default: they are painted as everything else. Only for the method "
-        "feedforward.",
+        "so that they can be recognised. paint: they are painted as everything else. Default: as `look` says, or else "
+        "paint. Only for the method feedforward.",
     )
     precision: Precision = Field(
         "auto",

@@ -90,7 +90,7 @@ _Regions = Annotated[
 ]
 _Faces = Annotated[
     Faces | None,
-    typer.Option(help="protect: faces are drawn as in the photo, in the colours of the picture. Default: paint."),
+    typer.Option(help="protect: faces are drawn as in the photo, in the colours of the picture."),
 ]
 _Precision = Annotated[
     Precision, typer.Option(help="exact: the same bytes on every machine with the same kind of processor; slower.")
@@ -106,8 +106,8 @@ _Stroke = Annotated[
     typer.Option(
         metavar="SIZE",
         help="Size of the strokes: 0.5 to 4 times that at the photo's own size, auto, fine or varied. With auto the "
-        "same photo looks alike at any size, and large photos are fast. fine is the same for photos of more than a "
-        "megapixel alone. With varied, strokes are broad where the photo has little contrast, and fine where it has "
+        "same photo looks alike at any size, and large photos are fast. fine does this only for photos of more than a "
+        "megapixel. With varied, strokes are broad where the photo has little contrast, and fine where it has "
         "much.",
     ),
 ]

@@ -57,7 +57,7 @@ class Lookup(Protocol):
         """Return the styles that `/styles` names; raise RequestInvalidError if one does not exist."""
         ...
 
-    def look(self, text: str, *, pointer: str) -> Look:
+    def look(self, style: StyleRef, *, pointer: str) -> Look:
         """Return the look of a style, or of the largest of a blend; raise RequestInvalidError for one that is wrong."""
         ...
 

@@ -27,8 +27,8 @@ class Feedforward(Method):
         styles = lookup.styles(request.styles)
         looks = {}
         if request.look is not None:
-            for place, (style, text) in enumerate(zip(styles, request.styles, strict=True)):
-                looks[style.name] = lookup.look(text, pointer=f"/styles/{place}")
+            for place, style in enumerate(styles):
+                looks[style.name] = lookup.look(style, pointer=f"/styles/{place}")
         return Resolved(styles=styles, regions=_regions(request, lookup), looks=looks)
 
     def message(self, head: ChunkMessage, spec: JobSpec, style: StyleRef, *, scratch: str) -> ChunkMessage:

@@ -1,6 +1,7 @@
 """Paints photos in the styles of a chunk, with its strokes, where masks and faces say, in the size of the result."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from nst_core.faces.detector import FaceDetector
 from nst_core.faces.face import Face
-from nst_core.faces.protection import protect, without_faces
+from nst_core.faces.protection import near_faces, protect, without_faces
 from nst_core.images import Picture
 from nst_core.inference.blend import Weight, blend
 from nst_core.inference.forms import Levels
@@ -27,6 +28,21 @@ from worker.methods.stylize.masks import Weights
 from worker.runtime.engine import Engine
 
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Where faces are drawn as in a photo, and where their tones are measured; see `nst_core.inference.tones`."""
+
+    weight: Weight
+    near: Weight
+
+    @classmethod
+    def of(cls, faces: Sequence[Face], picture: Picture) -> "_Kept":
+        """Return them for the faces of a photo."""
+        height, width = picture.rgb.shape[:2]
+        near = near_faces(faces, height=height, width=width, opacity=picture.alpha)
+        return cls(protect(faces, height=height, width=width), near)
 
 
 class Painter:
@@ -51,8 +67,7 @@ class Painter:
         faces = self._on_engine(image, lambda: self._faces(image, picture.rgb)) if finds_faces else ()
         with image.watch:
             forms = _planes(picture, weight, faces) if options.forms == "planes" else None
-            height, width = picture.rgb.shape[:2]
-            kept = protect(faces, height=height, width=width) if options.faces == "protect" and faces else None
+            kept = _Kept.of(faces, picture) if options.faces == "protect" and faces else None
             (lowest, _), *regions = seen((EVERYWHERE, *weights.regions))
         rgb = self._in_style(image, picture.rgb, lowest, forms, kept)
         for place, (region, _) in enumerate(regions):
@@ -64,10 +79,10 @@ class Painter:
             rgb = blend(picture.rgb, rgb, weight=weight)
         return Picture(rgb=rgb, alpha=picture.alpha, warning=picture.warning)
 
-    def _in_style(self, image: Image, photo: Pixels, place: int, forms: Levels | None, kept: Weight | None) -> Pixels:
+    def _in_style(self, image: Image, photo: Pixels, place: int, forms: Levels | None, kept: "_Kept | None") -> Pixels:
         """Return a photo in one of the run's styles, with forms, and as the options say: strokes, strength, colours.
 
-        Where `kept` is low, it is drawn as the photo is.
+        Faces that are `kept` are drawn as in the photo.
         """
         network, options = image.run.networks[place], image.run.chunk.options
 
@@ -95,7 +110,9 @@ class Painter:
             if kept is None:
                 return rgb
             # A picture in the photo's colours and light has its tones already.
-            return blend(photo, rgb, weight=kept) if options.preserve_color else toned(photo, rgb, kept)
+            if options.preserve_color:
+                return blend(photo, rgb, weight=kept.weight)
+            return toned(photo, rgb, kept.weight, kept.near, strength=options.strength)
 
     def _enlarged(self, image: Image, picture: Picture) -> Picture:
         """Return a painted picture in the size of its result."""

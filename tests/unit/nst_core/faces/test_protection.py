@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nst_core.faces.face import Face
-from nst_core.faces.protection import Weight, protect, without_faces
+from nst_core.faces.protection import Weight, near_faces, protect, without_faces
 
 #: How strongly the middle of the face below is painted: its box has a fifth of the photo's width.
 LOWEST = 110
@@ -49,6 +49,17 @@ def test_what_is_kept_away_from_a_face_is_kept_away_from_all_of_it() -> None:
     # A large photo has a smaller plane.
     assert without_faces([scaled(FACE, 10)], height=3000, width=4000).shape == (480, 640)
     assert (without_faces([], height=300, width=400) == 255).all()
+
+
+def test_near_a_face_is_more_than_the_face_and_nothing_that_is_transparent() -> None:
+    near = near_faces([FACE], height=300, width=400)
+    assert (near[plane(FACE) < 255] == 255).all()
+    assert (near[:, 250:] == 0).all()
+    opacity = np.full((30, 40), 255, np.uint8)
+    opacity[:, :14] = 0
+    seen = near_faces([FACE], height=300, width=400, opacity=opacity)
+    assert (seen[:, :130] == 0).all()
+    np.testing.assert_array_equal(seen[:, 150:], near[:, 150:])
 
 
 def test_the_forehead_above_the_box_is_painted_less_too() -> None:

@@ -20,7 +20,7 @@ NOWHERE, EVERYWHERE = np.zeros((1, 1), np.uint8), np.full((1, 1), 255, np.uint8)
 
 def drawn(photo: Pixels, painted: Pixels) -> Pixels:
     """Return the photo in the tones of a picture, which stays as it is."""
-    return toned(photo, painted.copy(), NOWHERE)
+    return toned(photo, painted.copy(), NOWHERE, EVERYWHERE)
 
 
 def sepia(levels: npt.NDArray[np.int64]) -> Pixels:
@@ -30,7 +30,7 @@ def sepia(levels: npt.NDArray[np.int64]) -> Pixels:
 
 
 def test_what_is_painted_fully_stays_as_it_is() -> None:
-    np.testing.assert_array_equal(toned(PHOTO, PAINTED.copy(), EVERYWHERE), PAINTED)
+    np.testing.assert_array_equal(toned(PHOTO, PAINTED.copy(), EVERYWHERE, EVERYWHERE), PAINTED)
 
 
 def test_the_drawing_is_that_of_the_photo_and_the_light_that_of_the_painting() -> None:
@@ -65,8 +65,39 @@ def test_some_of_the_photos_own_colour_is_left() -> None:
     assert result[:32, :, 0].mean() - result[:32, :, 2].mean() > result[32:, :, 0].mean() - result[32:, :, 2].mean() + 8
 
 
+def test_no_tone_is_lighter_or_darker_than_those_of_the_painting() -> None:
+    photo = PHOTO.copy()
+    photo[::50, ::50] = 255
+    photo[1::50, ::50] = 0
+    painted = 60 + PAINTED // 3
+    levels = grey_levels(np.repeat(drawn(photo, painted).max(axis=2, keepdims=True), 3, axis=2))
+    assert levels.max() <= painted.max() + 0.35 * 255 / 3
+    grey = np.repeat(grey_levels(photo)[..., None].astype(np.uint8), 3, axis=2)
+    result = grey_levels(drawn(grey, painted))
+    assert grey_levels(painted).min() - 1 <= result.min() <= result.max() <= grey_levels(painted).max() + 1
+
+
+def test_tones_are_those_around_a_face() -> None:
+    # A wall that is white in the photo, and strokes of all tones in the picture.
+    photo, painted = PHOTO.copy(), PAINTED.copy()
+    photo[:, 128:], painted[:, 128:] = 250, np.arange(128)[None, :, None] * 2
+    near = np.zeros((1, 2), np.uint8)
+    near[0, 0] = 255
+    near = near.repeat(128, axis=1)
+    left = grey_levels(toned(photo, painted.copy(), NOWHERE, near)[:, :128]).mean()
+    assert abs(left - grey_levels(painted[:, :128]).mean()) < 5
+    nowhere = grey_levels(toned(photo, painted.copy(), NOWHERE, NOWHERE)[:, :128]).mean()
+    assert abs(nowhere - grey_levels(painted[:, :128]).mean()) > 20
+
+
+@pytest.mark.parametrize(("strength", "change"), [(0.0, 0.5), (0.02, 2.0)])
+def test_a_weak_painting_leaves_the_photo(strength: float, change: float) -> None:
+    result = toned(PHOTO, PHOTO.copy(), NOWHERE, EVERYWHERE, strength=strength)
+    assert np.abs(result.astype(int) - PHOTO).mean() <= change
+
+
 def test_in_between_both_are_mixed() -> None:
-    half = toned(PHOTO, PAINTED.copy(), np.full((1, 1), 51, np.uint8)).astype(float)
+    half = toned(PHOTO, PAINTED.copy(), np.full((1, 1), 51, np.uint8), EVERYWHERE).astype(float)
     expected = 0.8 * drawn(PHOTO, PAINTED) + 0.2 * PAINTED
     assert np.abs(half - expected).max() <= 1
 
@@ -75,14 +106,15 @@ def test_in_between_both_are_mixed() -> None:
 @pytest.mark.parametrize("level", [0, 77, 255])
 def test_flat_pictures_of_any_shape_stay_flat(shape: tuple[int, int], level: int) -> None:
     flat = np.full((*shape, 3), level, np.uint8)
-    for photo in (np.full((*shape, 3), 130, np.uint8), flat):
+    between = np.broadcast_to(np.array([131, 130, 131], np.uint8), (*shape, 3))
+    for photo in (np.full((*shape, 3), 130, np.uint8), flat, between):
         assert np.abs(drawn(photo, flat).astype(int) - level).max() <= 1
 
 
 def test_a_large_photo_has_the_tones_of_a_small_one_and_needs_no_memory_of_its_own() -> None:
     large = [np.asarray(Image.fromarray(each).resize((1280, 1280), 0)) for each in (PHOTO, PAINTED)]
     result = large[1].copy()
-    assert toned(large[0], result, NOWHERE) is result
+    assert toned(large[0], result, NOWHERE, EVERYWHERE) is result
     small = drawn(PHOTO, PAINTED)
     assert np.abs(result[2::5, 2::5].astype(int) - small).max() <= 4
 
@@ -92,4 +124,4 @@ def test_the_bytes_are_the_same_on_every_processor() -> None:
     photo = np.stack([rows * 2, columns * 3, (rows * columns) % 256], 2).astype(np.uint8)
     painted = np.stack([columns * 2, (rows * 7) % 200, rows + columns], 2).astype(np.uint8)
     weight = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    assert hashlib.sha256(toned(photo, painted, weight).tobytes()).hexdigest()[:16] == "79abfd1e227b9046"
+    assert hashlib.sha256(toned(photo, painted, weight, weight).tobytes()).hexdigest()[:16] == "b9bfdd554088ddf7"

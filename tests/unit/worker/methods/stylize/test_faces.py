@@ -11,7 +11,7 @@ from skimage import data
 from nst_core import images
 from nst_core.faces.detector import FaceDetector
 from nst_core.faces.face import Face
-from nst_core.faces.protection import protect
+from nst_core.faces.protection import near_faces, protect
 from nst_core.inference.blend import blend
 from nst_core.inference.forms import with_forms
 from nst_core.inference.planes import planes
@@ -76,8 +76,8 @@ def test_faces_are_painted_less_and_the_rest_is_not(worker: Pipeline, blobs: Blo
     chunk = make_chunk(blobs, [png(PERSON)], options=StylizeOptions(faces="protect"))
     result = results(worker, blobs, chunk)[0]
     (face,) = FaceDetector()(PERSON)
-    weight = protect([face], height=256, width=256)
-    np.testing.assert_array_equal(result, toned(PERSON, 255 - PERSON, weight))
+    places = [find([face], height=256, width=256) for find in (protect, near_faces)]
+    np.testing.assert_array_equal(result, toned(PERSON, 255 - PERSON, *places))
     np.testing.assert_array_equal(result[210:], 255 - PERSON[210:])
     assert (result != 255 - PERSON).any()
 
@@ -105,18 +105,23 @@ def test_no_detector_is_loaded_if_no_faces_are_to_be_found(
     assert (detector.loaded, detector.seen) == (0, [])
 
 
-def test_faces_and_a_mask_work_together(worker: Pipeline, blobs: BlobStore) -> None:
+@pytest.mark.parametrize("preserve_color", [False, True])
+def test_faces_and_a_mask_work_together(worker: Pipeline, blobs: BlobStore, preserve_color: bool) -> None:
     mask = np.tile(np.array([0, 255], np.uint8).repeat(128), (256, 1))
     chunk = make_chunk(blobs, [png(PERSON)])
     uri = BlobUri(blobs.bucket, f"{chunk.job_id}/mask")
     blobs.put(uri, png(mask))
-    options = StylizeOptions(faces="protect", mask=str(uri), strength=0.8, preserve_color=True)
+    options = StylizeOptions(faces="protect", mask=str(uri), strength=0.8, preserve_color=preserve_color)
     both = make_chunk(blobs, [png(PERSON)], options=options)
     result = results(worker, blobs, both)[0]
-    kept = protect(FaceDetector()(PERSON), height=256, width=256)
-    painted = blend(PERSON, 255 - PERSON, strength=0.8, preserve_color=True)
-    expected = blend(PERSON, blend(PERSON, painted, weight=kept), weight=mask)
-    np.testing.assert_array_equal(result, expected)
+    faces = FaceDetector()(PERSON)
+    kept, near = (find(faces, height=256, width=256) for find in (protect, near_faces))
+    painted = blend(PERSON, 255 - PERSON, strength=0.8, preserve_color=preserve_color)
+    if preserve_color:
+        painted = blend(PERSON, painted, weight=kept)
+    else:
+        painted = toned(PERSON, painted, kept, near, strength=0.8)
+    np.testing.assert_array_equal(result, blend(PERSON, painted, weight=mask))
     np.testing.assert_array_equal(result[:, :120], PERSON[:, :120])
 
 
@@ -174,8 +179,9 @@ def test_faces_are_found_once_and_protected_in_regions_too(
     chunk = make_chunk(blobs, [png(PERSON)], options=StylizeOptions(faces="protect", regions=regions))
     found = worker.run(chunk, Invert(), regions=[Calls(lambda batch: batch // 2)], going=lambda: True)
     assert all(outcome.succeeded for outcome in found)
-    weight = protect(FaceDetector()(PERSON), height=256, width=256)
-    below, above = (toned(PERSON, painted, weight) for painted in (255 - PERSON, PERSON // 2))
+    faces = FaceDetector()(PERSON)
+    places = [find(faces, height=256, width=256) for find in (protect, near_faces)]
+    below, above = (toned(PERSON, painted, *places) for painted in (255 - PERSON, PERSON // 2))
     expected = np.where(upper[..., None] == 255, above, below)
     np.testing.assert_array_equal(images.decode(outputs(blobs, chunk)[0]).rgb, expected)
     assert detector.loaded == 1
