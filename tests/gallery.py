@@ -110,11 +110,12 @@ def _section(style: ShippedStyle) -> str:
     card, measured = style.card, style.card["evaluation"]
     made, look = card["made_from"], card.get("look", {})
     options = "".join(f" --{name} {value}" for name, value in look.items())
+    steps = sum(each["steps"] for each in made["runs"] if each.get("trained") != "identity")
     facts = {
         "shown": f"`nst stylize PHOTO --style {style.name}{options}`",
         "painting": f"{card['artist']}, {card['title']}, {card['year']}",
         "rights": card["rights"],
-        "training": f"preset {made['preset']}, {card['steps']:,} steps, stroke {made['stroke']:g}, "
+        "training": f"preset {made['preset']}, {steps:,} steps, stroke {made['stroke']:g}, "
         f"strength {made['strength']:g}, palette {card['training']['palette']:g}, {made['photos']['count']:,} photos",
         f"measured on {measured['photos']} other photos": f"content loss {measured['content']:,.0f}, "
         f"style loss {measured['style']:,.0f}, SSIM to the photo {measured['ssim']:.2f}, "

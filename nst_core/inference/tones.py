@@ -19,7 +19,7 @@ from nst_core.inference.stylizer import Pixels
 
 #: How much of its own colour the photo keeps, so that lips stay redder than cheeks; less in a picture of weak colours.
 _OWN_COLOUR = 0.35
-#: Both pictures are measured at so many pixels at least, if they have them, in even steps.
+#: What is near faces is measured at about so many pixels at least, if it has them, in even steps.
 _MEASURED = 250_000
 #: In grey levels: colours are means around a level, and levels that few pixels have are not torn apart.
 _COLOUR_RADIUS, _LEVEL_RADIUS = 12, 8
@@ -31,36 +31,37 @@ _SHARES = np.array([77, 150, 29]) / 256
 _Numbers = npt.NDArray[np.float64]
 
 
-def toned(photo: Pixels, painted: Pixels, weight: Weight, near: Weight, *, strength: float = 1.0) -> Pixels:
+def toned(photo: Pixels, painted: Pixels, weight: Weight, near: Weight, *, share: float = 1.0) -> Pixels:
     """Return an H x W x 3 painted picture with the photo's drawing in its tones, in the memory of the painted picture.
 
     `weight`, of any size, is stretched to the pictures: 255 is the painted picture, and 0 the photo in its tones. So is
-    `near`: tones are measured where it is 128 or more, or everywhere if it is so nowhere. `strength` is that of the
-    painting: the photo itself is mixed with its tones, down to 0, the photo alone.
+    `near`: tones are measured where it is 128 or more, or everywhere if it is so nowhere. `share` is how much of the
+    drawing is in these tones; the rest is the photo itself. The painted picture may be a weak one already.
     """
     measured = _measured(photo, painted, near)
     table, own_colour = _tones(*measured).astype(np.float32), np.float32(_own_colour(*measured))
     result = np.require(painted, requirements=["C", "W"])
     for rows in bands(result):
-        share = stretched(weight, rows, result.shape) / np.float32(255)
-        columns = np.flatnonzero((share < 1).any(axis=0))
+        painting = stretched(weight, rows, result.shape) / np.float32(255)
+        columns = np.flatnonzero((painting < 1).any(axis=0))
         if not len(columns):
             continue
         part = slice(columns[0], columns[-1] + 1)
-        share, own = share[:, part], photo[rows, part]
+        painting, own = painting[:, part], photo[rows, part]
         tones, grey = table[luminance(own)], grey_levels(own)
         for channel in range(3):
             colour = own[..., channel] - grey
             drawn = np.clip(tones[..., channel] + own_colour * colour, 0, 255)
-            drawn = own[..., channel] + np.float32(strength) * (drawn - own[..., channel])
+            drawn = own[..., channel] + np.float32(share) * (drawn - own[..., channel])
             before = result[rows, part, channel].astype(np.float32)
-            result[rows, part, channel] = np.rint(drawn + (before - drawn) * share)
+            result[rows, part, channel] = np.rint(drawn + (before - drawn) * painting)
     return result
 
 
 def _measured(photo: Pixels, painted: Pixels, near: Weight) -> tuple[Pixels, Pixels]:
     """Return pixels of both pictures, N x 1 x 3, from the places that are measured."""
-    step = max(1, int((photo.shape[0] * photo.shape[1] / _MEASURED) ** 0.5))
+    part = float((near >= 128).mean()) or 1.0
+    step = max(1, int((photo.shape[0] * photo.shape[1] * part / _MEASURED) ** 0.5))
     photo, painted = photo[::step, ::step], painted[::step, ::step]
     there = np.asarray(Image.fromarray(near).resize(photo.shape[1::-1], Image.Resampling.BILINEAR)) >= 128
     if not there.any():

@@ -11,6 +11,8 @@ from nst_core.training.scales import STRENGTHS, STROKES
 
 #: A shipped style whose weights a training may begin with: it knows how to draw already, and learns another hand.
 TEACHER = "great_wave"
+#: The same for a style of a family: its convolutions are those of the family.
+TEACHER_OF_FAMILY = "udnie"
 #: The preset of requests that name none: for a network of its own, and for a style of a family.
 DEFAULT, DEFAULT_OF_FAMILY = "standard", "norms"
 #: The presets for a style of a family.
@@ -86,7 +88,7 @@ _PRESETS = (
         name=DEFAULT_OF_FAMILY,
         summary="A style in minutes: scale and shift alone learn, and all else stays that of a family.",
         config=TrainConfig.from_dict({**_STROKES, **_NORMS}),
-        initial_style=TEACHER,
+        initial_style=TEACHER_OF_FAMILY,
     ),
     TrainPreset(
         name="instant",

@@ -78,7 +78,7 @@ class JobSpec:
             options,
             stroke=look.stroke if options.stroke is None else options.stroke,
             forms=look.forms if options.forms is None else options.forms,
-            faces=options.faces or look.faces or "paint",  # workers have a value, however old they are
+            faces=options.faces or look.faces or "paint",  # older workers do not know None
         )
 
 

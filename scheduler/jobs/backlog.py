@@ -54,7 +54,7 @@ class BacklogReader:
         self._item_times = item_times
         self._clock = clock
         self._segment_s = segment_s
-        #: The pace, the style versions and the passes of jobs, which never change.
+        #: The pace and the version of each style of a job, and its passes, which never change.
         self._known: dict[str, tuple[tuple[tuple[Pace, str], ...], int]] = {}
 
     def read(self, connection: Connection) -> Backlog:

@@ -213,7 +213,7 @@ def painter(weights: bytes) -> Paint:
 
 
 def protecting(paint: Paint, detect: FaceDetector) -> Paint:
-    """Return a network that paints faces less, as jobs with `faces: protect` do."""
+    """Return a network that draws faces in the tones of its picture, as jobs with `faces: protect` do."""
 
     def paint_less(photo: Pixels) -> Pixels:
         faces, (height, width) = detect(photo), photo.shape[:2]

@@ -17,7 +17,7 @@ from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.styles import families, shipped_styles
 from nst_core.training.curve import read_losses
-from nst_core.training.presets import TEACHER, presets
+from nst_core.training.presets import TEACHER, TEACHER_OF_FAMILY, presets
 from tests.shipped import shipped_style
 from tests.unit.nst_core.training.kit import encoded, soft_picture
 
@@ -141,7 +141,7 @@ def test_a_preset_comes_before_the_defaults_and_after_the_options() -> None:
     ("options", "style"),
     [
         (["--preset", "quick"], TEACHER),
-        (["--preset", "norms", "--config", '{"transformer": {"output": "tanh", "grain": 3.0}}'], TEACHER),
+        (["--preset", "norms", "--config", '{"transformer": {"output": "tanh", "grain": 3.0}}'], TEACHER_OF_FAMILY),
         (["--preset", "quick", "--config", '{"transformer": {"width": 16}}'], None),
         (["--preset", "paper"], None),
         ([], None),

@@ -112,7 +112,8 @@ class Painter:
             # A picture in the photo's colours and light has its tones already.
             if options.preserve_color:
                 return blend(photo, rgb, weight=kept.weight)
-            return toned(photo, rgb, kept.weight, kept.near, strength=options.strength)
+            share = mixed_share(options.strength, fades=True)
+            return toned(photo, rgb, kept.weight, kept.near, share=share)
 
     def _enlarged(self, image: Image, picture: Picture) -> Picture:
         """Return a painted picture in the size of its result."""

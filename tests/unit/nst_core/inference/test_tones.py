@@ -90,9 +90,9 @@ def test_tones_are_those_around_a_face() -> None:
     assert abs(nowhere - grey_levels(painted[:, :128]).mean()) > 20
 
 
-@pytest.mark.parametrize(("strength", "change"), [(0.0, 0.5), (0.02, 2.0)])
-def test_a_weak_painting_leaves_the_photo(strength: float, change: float) -> None:
-    result = toned(PHOTO, PHOTO.copy(), NOWHERE, EVERYWHERE, strength=strength)
+@pytest.mark.parametrize(("share", "change"), [(0.0, 0.5), (0.02, 2.0)])
+def test_a_weak_painting_leaves_the_photo(share: float, change: float) -> None:
+    result = toned(PHOTO, PHOTO.copy(), NOWHERE, EVERYWHERE, share=share)
     assert np.abs(result.astype(int) - PHOTO).mean() <= change
 
 

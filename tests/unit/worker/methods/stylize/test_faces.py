@@ -1,4 +1,4 @@
-"""Jobs that protect faces: a worker finds them once in each photo, and paints them less."""
+"""Jobs that protect faces: a worker finds them once in each photo, and draws them in the tones of the picture."""
 
 import io
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from nst_core.faces.protection import near_faces, protect
 from nst_core.inference.blend import blend
 from nst_core.inference.forms import with_forms
 from nst_core.inference.planes import planes
+from nst_core.inference.strength import mixed_share
 from nst_core.inference.tones import toned
 from nst_core.protocol.chunks import Region, StylizeChunk, StylizeOptions
 from nst_core.storage.blobs import BlobStore, BlobUri
@@ -72,7 +73,7 @@ def results(pipeline: Pipeline, blobs: BlobStore, chunk: StylizeChunk) -> dict[i
     return {index: images.decode(data).rgb for index, data in outputs(blobs, chunk).items()}
 
 
-def test_faces_are_painted_less_and_the_rest_is_not(worker: Pipeline, blobs: BlobStore) -> None:
+def test_faces_are_drawn_in_tones_and_the_rest_is_painted(worker: Pipeline, blobs: BlobStore) -> None:
     chunk = make_chunk(blobs, [png(PERSON)], options=StylizeOptions(faces="protect"))
     result = results(worker, blobs, chunk)[0]
     (face,) = FaceDetector()(PERSON)
@@ -120,7 +121,7 @@ def test_faces_and_a_mask_work_together(worker: Pipeline, blobs: BlobStore, pres
     if preserve_color:
         painted = blend(PERSON, painted, weight=kept)
     else:
-        painted = toned(PERSON, painted, kept, near, strength=0.8)
+        painted = toned(PERSON, painted, kept, near, share=mixed_share(0.8, fades=True))
     np.testing.assert_array_equal(result, blend(PERSON, painted, weight=mask))
     np.testing.assert_array_equal(result[:, :120], PERSON[:, :120])
 
