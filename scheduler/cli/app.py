@@ -190,6 +190,7 @@ def _fail_usage(console: Console, error: Exception) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         return ExitCode.USAGE  # the help page was printed instead
     message = str(getattr(error, "format_message", error.__str__)()).rstrip()
+    message = message.replace(": Value error, ", ": ")  # words of pydantic, which Typer uses for choices
     if not message.endswith((".", "?", "!")):
         message += "."
     command = getattr(getattr(error, "ctx", None), "command_path", "nst")
