@@ -44,20 +44,15 @@ def test_stylize_takes_a_size_of_strokes(api: CannedApi, here: Run) -> None:
     assert (code, submitted(api)["stroke"]) == (ExitCode.OK, "auto")
 
 
-def test_stylize_takes_forms(api: CannedApi, here: Run) -> None:
-    prepare_stylize(api, job_json("succeeded", total=1, succeeded=1, forms="planes"))
-    code, *_ = here("stylize", "s3://nst/a.jpg", "-s", "great_wave", "-o", "s3://nst/out/", "--forms", "planes")
-    assert (code, submitted(api)["forms"]) == (ExitCode.OK, "planes")
-    code, _, err = here("stylize", "s3://nst/a.jpg", "-s", "great_wave", "-o", "s3://nst/out/", "--forms", "cubes")
-    assert (code, "Invalid value for '--forms': 'cubes' is not one of 'planes'." in err) == (ExitCode.USAGE, True)
-
-
-def test_stylize_takes_the_look_of_the_gallery(api: CannedApi, here: Run) -> None:
-    prepare_stylize(api, job_json("succeeded", total=1, succeeded=1, look="gallery"))
-    code, *_ = here("stylize", "s3://nst/a.jpg", "-s", "great_wave", "-o", "s3://nst/out/", "--look", "gallery")
-    assert (code, submitted(api)["look"]) == (ExitCode.OK, "gallery")
-    code, _, err = here("stylize", "s3://nst/a.jpg", "-s", "great_wave", "-o", "s3://nst/out/", "--look", "museum")
-    assert (code, "Invalid value for '--look': 'museum' is not one of 'gallery'." in err) == (ExitCode.USAGE, True)
+@pytest.mark.parametrize(("option", "value", "wrong"), [("forms", "planes", "cubes"), ("look", "gallery", "museum")])
+def test_stylize_takes_forms_and_a_look(api: CannedApi, here: Run, option: str, value: str, wrong: str) -> None:
+    prepare_stylize(api, job_json("succeeded", total=1, succeeded=1, **{option: value}))
+    command = ("stylize", "s3://nst/a.jpg", "-s", "great_wave", "-o", "s3://nst/out/", f"--{option}")
+    code, *_ = here(*command, value)
+    assert (code, submitted(api)[option]) == (ExitCode.OK, value)
+    code, _, err = here(*command, wrong)
+    assert code == ExitCode.USAGE
+    assert f"Invalid value for '--{option}': '{wrong}' is not one of '{value}'." in err
 
 
 def test_a_wrong_size_of_strokes_is_refused_before_anything_is_sent(api: CannedApi, here: Run) -> None:
