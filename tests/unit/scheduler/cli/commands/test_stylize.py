@@ -3,6 +3,9 @@
 import json
 from datetime import datetime
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from scheduler.cli.exits import ExitCode
 from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, job_json, problem
@@ -46,7 +49,8 @@ def test_stylize_takes_a_size_of_strokes(api: CannedApi, here: Run) -> None:
 
 @pytest.mark.parametrize(("option", "value", "wrong"), [("forms", "planes", "cubes"), ("look", "gallery", "museum")])
 def test_stylize_takes_forms_and_a_look(api: CannedApi, here: Run, option: str, value: str, wrong: str) -> None:
-    prepare_stylize(api, job_json("succeeded", total=1, succeeded=1, **{option: value}))
+    changes: dict[str, Any] = {"total": 1, "succeeded": 1, option: value}
+    prepare_stylize(api, job_json("succeeded", **changes))
     command = ("stylize", "s3://nst/a.jpg", "-s", "great_wave", "-o", "s3://nst/out/", f"--{option}")
     code, *_ = here(*command, value)
     assert (code, submitted(api)[option]) == (ExitCode.OK, value)
