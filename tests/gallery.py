@@ -13,9 +13,8 @@ import torch
 from PIL import Image, ImageOps
 
 from nst_core.faces.detector import FaceDetector
-from nst_core.faces.protection import near_faces, protect, without_faces
+from nst_core.faces.protection import Protection, without_faces
 from nst_core.images import encode
-from nst_core.inference.blend import Weight
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.forms import Levels
 from nst_core.inference.painting import in_strokes
@@ -75,8 +74,8 @@ class Sample:
     photo: Pixels
     #: Its planes.
     forms: Levels
-    #: Where it is painted if its faces are protected, and what is near them; None without faces.
-    kept: tuple[Weight, Weight] | None
+    #: Of its faces; None without faces.
+    protection: Protection | None
 
     @classmethod
     def of(cls, photo: Pixels) -> "Sample":
@@ -84,8 +83,7 @@ class Sample:
         height, width = photo.shape[:2]
         faces = FaceDetector()(photo)
         forms = planes(photo, [without_faces(faces, height=height, width=width)])
-        weight, near = (find(faces, height=height, width=width) for find in (protect, near_faces))
-        return cls(photo, forms, (weight, near) if faces else None)
+        return cls(photo, forms, Protection.of(faces, height=height, width=width))
 
 
 def _painted(sample: Sample, look: Look, stylizer: Stylizer) -> Pixels:
@@ -96,9 +94,8 @@ def _painted(sample: Sample, look: Look, stylizer: Stylizer) -> Pixels:
         forms=None if look.forms is None else sample.forms,
         min_side_px=stylizer.min_side_px,
     )
-    if look.faces == "protect" and sample.kept is not None:
-        return toned(sample.photo, picture, *sample.kept)
-    return picture
+    kept = sample.protection if look.faces == "protect" else None
+    return picture if kept is None else toned(sample.photo, picture, kept.weight, kept.near)
 
 
 def page(styles: list[ShippedStyle]) -> str:

@@ -1,6 +1,7 @@
 """Where the faces of a photo are, and how strongly they are painted if they are to stay faces. Never loads torch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -29,16 +30,35 @@ _NEAR = (1.6, 2.0)
 _PLANE_PX = 640
 
 
+@dataclass(frozen=True)
+class Protection:
+    """What `nst_core.inference.tones` needs of the faces of a photo that are to stay faces."""
+
+    #: See `protect` and `near_faces`.
+    weight: Weight
+    near: Weight
+
+    @classmethod
+    def of(
+        cls, faces: Sequence[Face], *, height: int, width: int, opacity: Weight | None = None
+    ) -> "Protection | None":
+        """Return it for the faces of a photo; None if there are none."""
+        if not faces:
+            return None
+        near = near_faces(faces, height=height, width=width, opacity=opacity)
+        return cls(protect(faces, height=height, width=width), near)
+
+
 def protect(faces: Sequence[Face], *, height: int, width: int) -> Weight:
     """Return how strongly each place of a photo is painted, H' x W' to be stretched to height x width; 255 is fully."""
-    shares = _shares(faces, _plane_size(height, width), (height, width), INSIDE, _SOFT)
+    shares = _shares(faces, (height, width), INSIDE, _SOFT)
     result: Weight = np.rint(255 * shares).astype(np.uint8)
     return result
 
 
 def without_faces(faces: Sequence[Face], *, height: int, width: int) -> Weight:
     """Return where a photo has no faces, H' x W' to be stretched to height x width: 0 on faces, 255 around them."""
-    shares = _shares(faces, _plane_size(height, width), (height, width), (0.0, 0.0), _AWAY)
+    shares = _shares(faces, (height, width), (0.0, 0.0), _AWAY)
     result: Weight = np.rint(255 * shares).astype(np.uint8)
     return result
 
@@ -48,7 +68,7 @@ def near_faces(faces: Sequence[Face], *, height: int, width: int, opacity: Weigh
 
     `opacity` of the photo, of any size, leaves out what cannot be seen.
     """
-    shares = 1 - _shares(faces, _plane_size(height, width), (height, width), (0.0, 0.0), _NEAR)
+    shares = 1 - _shares(faces, (height, width), (0.0, 0.0), _NEAR)
     result: Weight = np.rint(255 * shares).astype(np.uint8)
     if opacity is None:
         return result
@@ -57,19 +77,12 @@ def near_faces(faces: Sequence[Face], *, height: int, width: int, opacity: Weigh
     return seen
 
 
-def _plane_size(height: int, width: int) -> tuple[int, int]:
-    scale = min(1.0, _PLANE_PX / max(height, width))
-    return max(1, round(height * scale)), max(1, round(width * scale))
-
-
 def _shares(
-    faces: Sequence[Face],
-    size: tuple[int, int],
-    photo: tuple[int, int],
-    inside: tuple[float, float],
-    soft: tuple[float, float],
+    faces: Sequence[Face], photo: tuple[int, int], inside: tuple[float, float], soft: tuple[float, float]
 ) -> npt.NDArray[np.float32]:
-    """Return a plane of a size for a photo of a size: `inside` on small and large faces, 1 around them."""
+    """Return a plane for a photo of a size: `inside` on small and large faces, 1 around them."""
+    scale = min(1.0, _PLANE_PX / max(photo))
+    size = max(1, round(photo[0] * scale)), max(1, round(photo[1] * scale))
     shares = np.ones(size, np.float32)
     for face in faces:
         _lower(shares, face, inside, soft, across=size[1] / photo[1], down=size[0] / photo[0])

@@ -34,9 +34,9 @@ _Numbers = npt.NDArray[np.float64]
 def toned(photo: Pixels, painted: Pixels, weight: Weight, near: Weight, *, share: float = 1.0) -> Pixels:
     """Return an H x W x 3 painted picture with the photo's drawing in its tones, in the memory of the painted picture.
 
-    `weight`, of any size, is stretched to the pictures: 255 is the painted picture, and 0 the photo in its tones. So is
-    `near`: tones are measured where it is 128 or more, or everywhere if it is so nowhere. `share` is how much of the
-    drawing is in these tones; the rest is the photo itself. The painted picture may be a weak one already.
+    `weight` and `near` may be of any size and are stretched to the pictures. `weight` is 255 for the painted picture,
+    and 0 for the photo in its tones. Tones are measured where `near` is at least 128, or in the whole picture if there
+    is no such place. `share` is how much of the drawing is in these tones; the rest is the photo itself.
     """
     measured = _measured(photo, painted, near)
     table, own_colour = _tones(*measured).astype(np.float32), np.float32(_own_colour(*measured))

@@ -23,7 +23,7 @@ class Look:
 
 
 def look_of(card: dict[str, Any]) -> Look:
-    """Return the look in a card, that of the network alone if there is none; raise ConfigError for a wrong one."""
+    """Return the look in a card, an empty one if it has none; raise ConfigError for a wrong one."""
     look = card.get("look", {})
     if not isinstance(look, dict) or look.keys() - {each.name for each in fields(Look)}:
         raise ConfigError(_EXPLAINED, field="look")

@@ -115,7 +115,7 @@ class BacklogReader:
                 continue  # it ended and was deleted since the query of the jobs
             styles, count = self._known[job.id]
             first_guess_ms = self._item_times.guess_ms(job.method)
-            mean_ms = fmean(own.get(style) or of_pace.get(style[0]) or first_guess_ms for style in styles)
+            mean_ms = fmean(own.get(style, of_pace.get(style[0], first_guess_ms)) for style in styles)
             yield job.method, items[job.id] * mean_ms * count / 1000
 
     def _know(self, connection: Connection, ids: list[str]) -> None:

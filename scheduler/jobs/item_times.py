@@ -35,7 +35,7 @@ def px_class(spec: JobSpec) -> int:
 
 
 def stroke_class(options: StylizeOptions) -> str:
-    """Return auto, fine or varied, or the size of the strokes, rounded up to a power of two; 1 if there is none.
+    """Return auto, fine or varied, or the size of the strokes, rounded up to a power of two; 1 if none is set.
 
     A network paints fewer pixels for larger strokes. Times within a class differ by a factor of four at most. If
     results are enlarged, the class says how much: auto/4.
@@ -143,13 +143,13 @@ class ItemTimes:
         rate_rows.forget(connection, workers_before=now - _DAY_S, rates_before=now - 90 * _DAY_S)
 
     def _means(self, connection: Connection, spec: JobSpec) -> dict[str, float | None]:
-        of_paces = defaultdict(list)
+        styles_of = defaultdict(list)
         for style in spec.styles:
-            of_paces[pace(spec, style)].append(style)
+            styles_of[pace(spec, style)].append(style)
+        alike = find_method(spec.method).styles_alike
         means: dict[str, float | None] = {}
-        for of_pace, styles in of_paces.items():
-            own = rate_rows.find_means_ms(connection, of_pace, [style.version for style in styles])
-            alike = find_method(spec.method).styles_alike
-            any_style = rate_rows.find_mean_ms_of_all(connection, of_pace) if alike else None
+        for at, styles in styles_of.items():
+            own = rate_rows.find_means_ms(connection, at, [style.version for style in styles])
+            any_style = rate_rows.find_mean_ms_of_all(connection, at) if alike else None
             means |= {style.name: own.get(style.version, any_style) for style in styles}
         return {name: None if mean_ms is None else mean_ms * passes(spec) for name, mean_ms in means.items()}

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from nst_core.faces.detector import FaceDetector
 from nst_core.faces.face import Face
-from nst_core.faces.protection import near_faces, protect, without_faces
+from nst_core.faces.protection import Protection, without_faces
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.painting import in_strokes
 from nst_core.inference.planes import planes
@@ -215,12 +215,11 @@ def painter(weights: bytes) -> Paint:
 def protecting(paint: Paint, detect: FaceDetector) -> Paint:
     """Return a network that draws faces in the tones of its picture, as jobs with `faces: protect` do."""
 
-    def paint_less(photo: Pixels) -> Pixels:
-        faces, (height, width) = detect(photo), photo.shape[:2]
-        places = (find(faces, height=height, width=width) for find in (protect, near_faces))
-        return toned(photo, paint(photo), *places)
+    def paint_and_draw(photo: Pixels) -> Pixels:
+        kept = Protection.of(detect(photo), height=photo.shape[0], width=photo.shape[1])
+        return paint(photo) if kept is None else toned(photo, paint(photo), kept.weight, kept.near)
 
-    return paint_less
+    return paint_and_draw
 
 
 def varied(paint: Paint) -> Paint:

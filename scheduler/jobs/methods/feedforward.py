@@ -45,8 +45,8 @@ class Feedforward(Method):
     def report(self, spec: JobSpec, style: StyleRef) -> dict[str, Any]:
         """Return the version of the style, and its strokes, forms, protected faces and regions, if there are any."""
         options = spec.options_of(style)
-        marks: dict[str, Any] = {"stroke": options.stroke, "forms": options.forms}
-        marks["faces"] = options.faces if options.faces == "protect" else None
+        faces = None if options.faces == "paint" else options.faces
+        marks = {"stroke": options.stroke, "forms": options.forms, "faces": faces}
         marks = {name: value for name, value in marks.items() if value is not None}
         regions = [
             {"style": each.style.name, "style_version": each.style.version, "mask": each.mask}

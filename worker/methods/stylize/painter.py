@@ -1,7 +1,6 @@
 """Paints photos in the styles of a chunk, with its strokes, where masks and faces say, in the size of the result."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from nst_core.faces.detector import FaceDetector
 from nst_core.faces.face import Face
-from nst_core.faces.protection import near_faces, protect, without_faces
+from nst_core.faces.protection import Protection, without_faces
 from nst_core.images import Picture
 from nst_core.inference.blend import Weight, blend
 from nst_core.inference.forms import Levels
@@ -30,21 +29,6 @@ from worker.runtime.engine import Engine
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """Where faces are drawn as in a photo, and where their tones are measured; see `nst_core.inference.tones`."""
-
-    weight: Weight
-    near: Weight
-
-    @classmethod
-    def of(cls, faces: Sequence[Face], picture: Picture) -> "_Kept":
-        """Return them for the faces of a photo."""
-        height, width = picture.rgb.shape[:2]
-        near = near_faces(faces, height=height, width=width, opacity=picture.alpha)
-        return cls(protect(faces, height=height, width=width), near)
-
-
 class Painter:
     """Paints photos on the engine's threads; what is not done by networks runs on the caller's."""
 
@@ -63,11 +47,13 @@ class Painter:
         options, weight = image.run.chunk.options, weights.photo
         if options.strength == 0.0:
             return picture
-        finds_faces = options.faces == "protect" or options.forms is not None
+        protects = options.faces == "protect"
+        finds_faces = protects or options.forms is not None
         faces = self._on_engine(image, lambda: self._faces(image, picture.rgb)) if finds_faces else ()
         with image.watch:
             forms = _planes(picture, weight, faces) if options.forms == "planes" else None
-            kept = _Kept.of(faces, picture) if options.faces == "protect" and faces else None
+            height, width = picture.rgb.shape[:2]
+            kept = Protection.of(faces, height=height, width=width, opacity=picture.alpha) if protects else None
             (lowest, _), *regions = seen((EVERYWHERE, *weights.regions))
         rgb = self._in_style(image, picture.rgb, lowest, forms, kept)
         for place, (region, _) in enumerate(regions):
@@ -79,10 +65,12 @@ class Painter:
             rgb = blend(picture.rgb, rgb, weight=weight)
         return Picture(rgb=rgb, alpha=picture.alpha, warning=picture.warning)
 
-    def _in_style(self, image: Image, photo: Pixels, place: int, forms: Levels | None, kept: "_Kept | None") -> Pixels:
+    def _in_style(
+        self, image: Image, photo: Pixels, place: int, forms: Levels | None, kept: Protection | None
+    ) -> Pixels:
         """Return a photo in one of the run's styles, with forms, and as the options say: strokes, strength, colours.
 
-        Faces that are `kept` are drawn as in the photo.
+        Where faces are `kept`, it is drawn as the photo is.
         """
         network, options = image.run.networks[place], image.run.chunk.options
 
@@ -112,6 +100,7 @@ class Painter:
             # A picture in the photo's colours and light has its tones already.
             if options.preserve_color:
                 return blend(photo, rgb, weight=kept.weight)
+            # The tones of a weak picture are near to the photo's own. Towards 0, the result is to be the photo.
             share = mixed_share(options.strength, fades=True)
             return toned(photo, rgb, kept.weight, kept.near, share=share)
 
