@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, text
 
 from nst_core.client.resources.jobs import JobInput, JobRequest, Output
@@ -17,9 +18,11 @@ from nst_core.protocol.events import ChunkFinished, ChunkProgress, ChunkStarted,
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.access.idempotency import Idempotency
 from scheduler.access.tenants import Tenants
+from scheduler.api.app import make_api
 from scheduler.control.event_reader import EventReader
 from scheduler.control.leadership import Leadership
 from scheduler.domain.jobs import Job
+from scheduler.domain.keys import new_api_key
 from scheduler.jobs.collector import ChunkCollector
 from scheduler.jobs.dispatcher import Dispatcher
 from scheduler.jobs.finalizer import Finalizer
@@ -362,6 +365,21 @@ def read_lines(rig: Rig, job: Job, name: str) -> list[bytes]:
 def rig(database: Database, broker: Broker, blobs: BlobStore, clock: FakeClock) -> Rig:
     """A scheduler with a fresh database, an empty Redis, and its own prefix in storage."""
     return Rig(database, broker, blobs, clock, f"rig{next(_numbers)}")
+
+
+def client_of(rig: Rig, *, tenant: str = TENANT, key: str | None = None, broker: Broker | None = None) -> TestClient:
+    """Return a client of the API with a key, or a new one of a tenant. It gets 500 where the API breaks."""
+    if key is None:
+        rig.service.keys.add(key := new_api_key(), tenant=tenant)
+    api = make_api(rig.service, database=rig.database, broker=broker or rig.broker, blobs=rig.blobs, clock=rig.clock)
+    return TestClient(api, headers={"Authorization": f"Bearer {key}"}, raise_server_exceptions=False)
+
+
+@pytest.fixture
+def client(rig: Rig) -> Iterator[TestClient]:
+    """A client of the API for the tenant whose jobs `Rig.submit` submits."""
+    with client_of(rig) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,12 @@ from tests.integration.conftest import Rig, finished, outcome, started
 _DAY_S = 24 * 3600.0
 
 
+def body(rig: Rig, count: int = 1, **changes: object) -> dict[str, object]:
+    """Return a request for photos below the prefix of the test."""
+    uris = [f"s3://nst/{rig.prefix}/{number}.jpg" for number in range(count)]
+    return {"input": {"uris": uris}, "styles": ["wave"]} | changes
+
+
 def region(rig: Rig, style: str = "udnie", mask: str | None = "sky") -> dict[str, Any]:
     """Return a region whose mask is below the prefix of the test."""
     return {"style": style, "mask": None if mask is None else f"s3://nst/{rig.prefix}/{mask}.png"}

@@ -11,44 +11,27 @@ from fastapi.testclient import TestClient
 from nst_core.settings import BrokerSettings
 from nst_core.storage.blobs import BlobUri
 from scheduler.access.keys import Keys
-from scheduler.api.app import make_api
 from scheduler.domain.keys import new_api_key
 from scheduler.local.servers import HOST, free_port
 from scheduler.store.database import Database
 from scheduler.store.tenants import Tenant
 from tests.brokers import Broker
-from tests.integration.conftest import Rig
-from tests.integration.job_kit import end_with_images
+from tests.integration.conftest import TENANT, Rig, client_of
+from tests.integration.job_kit import body, end_with_images
 
 MAX_UPLOAD_BYTES = 1000
 
 
-def client_of(rig: Rig, broker: Broker, key: str | None) -> TestClient:
-    api = make_api(rig.service, database=rig.database, broker=broker, blobs=rig.blobs, clock=rig.clock)
-    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    return TestClient(api, headers=headers, raise_server_exceptions=False)
-
-
 @pytest.fixture
-def client(rig: Rig) -> Iterator[TestClient]:
-    key = new_api_key()
-    rig.service.keys.add(key, tenant="default")
-    rig.service.tenants.put(Tenant(id="default", limits={"max_upload_bytes": MAX_UPLOAD_BYTES}))
-    with client_of(rig, rig.broker, key) as client:
-        yield client
+def client(rig: Rig, client: TestClient) -> TestClient:
+    rig.service.tenants.put(Tenant(id=TENANT, limits={"max_upload_bytes": MAX_UPLOAD_BYTES}))
+    return client
 
 
 @pytest.fixture
 def stranger(rig: Rig) -> Iterator[TestClient]:
-    key = new_api_key()
-    rig.service.keys.add(key, tenant="stranger")
-    with client_of(rig, rig.broker, key) as client:
+    with client_of(rig, tenant="stranger") as client:
         yield client
-
-
-def body(rig: Rig, count: int = 1, **changes: object) -> dict[str, object]:
-    uris = [f"s3://nst/{rig.prefix}/{number}.jpg" for number in range(count)]
-    return {"input": {"uris": uris}, "styles": ["wave"]} | changes
 
 
 def test_submitted_job_is_accepted_with_its_location(client: TestClient, rig: Rig) -> None:
@@ -216,11 +199,9 @@ def test_styles_are_listed_with_their_cards(client: TestClient) -> None:
 
 
 def test_api_accepts_jobs_while_redis_is_down(rig: Rig) -> None:
-    key = new_api_key()
-    rig.service.keys.add(key, tenant="default")
     # As in the scheduler, where the broker of the API gives up soon.
     down = Broker(BrokerSettings.model_validate({"redis_url": f"redis://{HOST}:{free_port()}/0"}), patient=False)
-    with client_of(rig, down, key) as client:
+    with client_of(rig, broker=down) as client:
         assert client.get("/livez").status_code == 200
         ready = client.get("/readyz")
         assert ready.status_code == 503
@@ -230,10 +211,10 @@ def test_api_accepts_jobs_while_redis_is_down(rig: Rig) -> None:
     down.close()
 
 
-def test_api_answers_503_with_retry_after_while_the_database_is_down(rig: Rig, blobs: object) -> None:
+def test_api_answers_503_with_retry_after_while_the_database_is_down(rig: Rig) -> None:
     gone = Database(f"postgresql://nst@{HOST}:{free_port()}/nst")
     rig.service.keys = Keys(gone, clock=rig.clock)
-    with client_of(rig, rig.broker, new_api_key()) as client:
+    with client_of(rig, key=new_api_key()) as client:
         answer = client.get("/v1/jobs")
         assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
         assert answer.headers["Retry-After"]

@@ -1,7 +1,5 @@
 """Jobs, runs and uploads are deleted with all their objects in storage, and a failed deletion delays no other."""
 
-from collections.abc import Iterator
-
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
@@ -11,9 +9,7 @@ from nst_core.client.resources.runs import RunStatus
 from nst_core.errors import BlobUnavailableError
 from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.api.app import make_api
 from scheduler.domain.addresses import scratch_key
-from scheduler.domain.keys import new_api_key
 from scheduler.domain.runs import place_key
 from scheduler.retention.retention import Lifetimes, Retention
 from scheduler.store import runs as run_rows
@@ -26,14 +22,6 @@ from tests.integration.run_kit import RunRig
 
 DAY_S = 24 * 3600.0
 NEVER = Lifetimes()
-
-
-@pytest.fixture
-def client(rig: Rig) -> Iterator[TestClient]:
-    rig.service.keys.add(key := new_api_key(), tenant=TENANT)
-    app = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
-    with TestClient(app, headers={"Authorization": f"Bearer {key}"}) as client:
-        yield client
 
 
 def remove(rig: Rig, lifetimes: Lifetimes = NEVER, *, blobs: BlobStore | None = None) -> None:

@@ -9,22 +9,11 @@ from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
 from nst_core.client.resources.base import Request, Resource, subclasses
-from scheduler.api.app import make_api
 from scheduler.api.examples import ERRORS, RESULTS
 from scheduler.api.openapi import operations
-from scheduler.domain.keys import new_api_key
 from scheduler.jobs.finalizer import error_line, result_line
 from scheduler.store.items import Item
 from tests.integration.conftest import Rig
-
-
-@pytest.fixture
-def client(rig: Rig) -> Iterator[TestClient]:
-    key = new_api_key()
-    rig.service.keys.add(key, tenant="default")
-    app = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
-    with TestClient(app, headers={"Authorization": f"Bearer {key}"}) as client:
-        yield client
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Dry runs of jobs over HTTP: what a submission would refuse, what is missing in the storage, and an estimate."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,21 +9,11 @@ from fastapi.testclient import TestClient
 
 from nst_core.errors import BlobUnavailableError
 from nst_core.storage.blobs import BlobUri
-from scheduler.domain.keys import new_api_key
 from scheduler.jobs import dry_run
 from scheduler.jobs.planner import plan_items
 from scheduler.store import rates as rate_rows
-from tests.integration.conftest import TENANT, Rig
-from tests.integration.job_kit import region
-from tests.integration.test_api import body, client_of
-
-
-@pytest.fixture
-def client(rig: Rig) -> Iterator[TestClient]:
-    key = new_api_key()
-    rig.service.keys.add(key, tenant=TENANT)
-    with client_of(rig, rig.broker, key) as client:
-        yield client
+from tests.integration.conftest import Rig
+from tests.integration.job_kit import body, region
 
 
 def validate(client: TestClient, rig: Rig, **changes: object) -> dict[str, object]:

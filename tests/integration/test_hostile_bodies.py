@@ -2,7 +2,6 @@
 
 import json
 import string
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,9 +9,7 @@ from fastapi.testclient import TestClient
 
 from nst_core.client.resources.sentences import PATTERNS
 from nst_core.storage.blobs import BlobUri
-from scheduler.api.app import make_api
 from scheduler.api.problems import MAX_ERRORS
-from scheduler.domain.keys import new_api_key
 from tests.integration.conftest import Rig
 
 MIB = 2**20
@@ -21,15 +18,6 @@ JSON = {"Content-Type": "application/json"}
 SHORT = 16 * 1024
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
-
-@pytest.fixture
-def client(rig: Rig) -> Iterator[TestClient]:
-    key = new_api_key()
-    rig.service.keys.add(key, tenant="default")
-    app = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
-    with TestClient(app, headers={"Authorization": f"Bearer {key}"}, raise_server_exceptions=False) as client:
-        yield client
 
 
 def assert_refused(answer: Any, *statuses: int) -> dict[str, Any]:

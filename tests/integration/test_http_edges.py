@@ -1,27 +1,16 @@
 """HTTP details: HEAD, names that are not UTF-8, readiness probes, and the wording of messages."""
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
 
 from nst_core.client.answers import refusal
-from scheduler.api.app import make_api
 from scheduler.api.readiness import Readiness
-from scheduler.domain.keys import new_api_key
-from tests.integration.conftest import TENANT, Rig
+from tests.integration.conftest import Rig
 from tests.integration.job_kit import end_with_images
 
 sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
-
-@pytest.fixture
-def client(rig: Rig) -> Iterator[TestClient]:
-    rig.service.keys.add(key := new_api_key(), tenant=TENANT)
-    app = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
-    with TestClient(app, headers={"Authorization": f"Bearer {key}"}) as client:
-        yield client
 
 
 @sqlite

@@ -2,7 +2,6 @@
 
 import inspect
 import tracemalloc
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,23 +9,13 @@ from fastapi.testclient import TestClient
 from sqlalchemy import event
 
 from nst_core.client.resources.jobs import JobInput
-from scheduler.api.app import ROUTERS, make_api
+from scheduler.api.app import ROUTERS
 from scheduler.api.pages import MAX_PAGE_BYTES
-from scheduler.domain.keys import new_api_key
 from scheduler.store import styles as access
 from scheduler.store.styles import StyleRow
 from tests.integration.conftest import TENANT, Rig
 
 LONG = "x" * 240
-
-
-@pytest.fixture
-def client(rig: Rig) -> Iterator[TestClient]:
-    key = new_api_key()
-    rig.service.keys.add(key, tenant=TENANT)
-    app = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
-    with TestClient(app, headers={"Authorization": f"Bearer {key}"}) as client:
-        yield client
 
 
 def uris(rig: Rig, count: int) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """Jobs with the method optimize: requests, messages to and from workers, and what clients see."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
@@ -14,7 +13,6 @@ from nst_core.protocol.chunks import OptimizeChunk, StylizeChunk, item_checkpoin
 from nst_core.protocol.events import ChunkProgress, ItemProgress
 from nst_core.settings import BrokerSettings
 from nst_core.storage.blobs import BlobUri
-from scheduler.domain.keys import new_api_key
 from tests.integration.conftest import (
     LEASE_S,
     LOST_AFTER_S,
@@ -25,15 +23,6 @@ from tests.integration.conftest import (
     read_lines,
     started,
 )
-from tests.integration.test_api import client_of
-
-
-@pytest.fixture
-def client(rig: Rig) -> Iterator[TestClient]:
-    key = new_api_key()
-    rig.service.keys.add(key, tenant=TENANT)
-    with client_of(rig, rig.broker, key) as client:
-        yield client
 
 
 def body(rig: Rig, **changes: object) -> dict[str, object]:

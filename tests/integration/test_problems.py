@@ -4,7 +4,6 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,9 @@ from fastapi.testclient import TestClient
 
 from nst_core.system.logs import JsonFormatter
 from scheduler.api import problems
-from scheduler.api.app import make_api
 from scheduler.api.openapi import operations
-from scheduler.domain.keys import new_api_key
 from scheduler.store.tenants import Tenant
 from tests.integration.conftest import Rig
-
-
-@pytest.fixture
-def client(rig: Rig) -> Iterator[TestClient]:
-    key = new_api_key()
-    rig.service.keys.add(key, tenant="default")
-    app = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
-    with TestClient(app, headers={"Authorization": f"Bearer {key}"}, raise_server_exceptions=False) as client:
-        yield client
 
 
 def check(answer: Any, status: int, code: str) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Tenants: the places that their jobs may use, their limits, and their weights."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,21 +8,11 @@ from fastapi.testclient import TestClient
 from nst_core.client.resources.jobs import JobInput, JobStatus
 from nst_core.storage.blobs import BlobUri
 from scheduler.access.limits import Limits, check_new_run
-from scheduler.api.app import make_api
 from scheduler.domain.errors import QuotaExceededError
 from scheduler.domain.keys import new_api_key
 from scheduler.store.tenants import Tenant
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.run_kit import RunRig
-
-
-@pytest.fixture
-def client(rig: Rig) -> Iterator[TestClient]:
-    key = new_api_key()
-    rig.service.keys.add(key, tenant=TENANT)
-    app = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
-    with TestClient(app, headers={"Authorization": f"Bearer {key}"}, raise_server_exceptions=False) as client:
-        yield client
 
 
 def job(rig: Rig, uri: str = "", **output: Any) -> dict[str, Any]:
