@@ -2,16 +2,26 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import PurePosixPath
 
-from nst_core.errors import BlobNotFoundError, BlobTooLargeError, ImageDecodeError, ImageTooLargeError
+from nst_core.errors import (
+    BlobAccessError,
+    BlobError,
+    BlobInvalidError,
+    BlobNotFoundError,
+    BlobTooLargeError,
+    ImageDecodeError,
+    ImageTooLargeError,
+)
 from nst_core.formats import IMAGE_SUFFIXES
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.cache import FileCache
 from nst_core.training.sources import MAX_FILE_BYTES, check_some
 
 _PAGE = 1000
+#: How many other photos are tried before the storage is said to refuse all of them.
+_OTHERS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +57,9 @@ class StoredPhotos:
     def read(self, name: str) -> bytes:
         """Return an object's bytes, from the cache if they are in it.
 
-        Raises ImageError for an object that is huge or gone. That the storage does not answer or refuses is a
-        BlobError: temporary errors must not affect which photos a training sees.
+        Raises ImageError for an object that is huge, gone or archived, and for one that the storage refuses while it
+        gives others. That it does not answer, or refuses them all, is a BlobError: temporary errors must not affect
+        which photos a training sees.
         """
         uri = BlobUri(self._prefix.bucket, self._prefix.key + name)
         content = f"{uri} {self._tags.get(name, '')}"
@@ -59,8 +70,26 @@ class StoredPhotos:
             return self._cache.get(f"{content} {self._reduction.name}", lambda: make(self._fetch(uri)))
         except BlobTooLargeError as error:
             raise ImageTooLargeError(error.message) from error
-        except BlobNotFoundError as error:
+        except (BlobNotFoundError, BlobInvalidError) as error:
             raise ImageDecodeError(error.message) from error
+        except BlobAccessError as error:
+            if self._gives_others(name):
+                raise ImageDecodeError(error.message) from error
+            raise
+
+    def _gives_others(self, name: str) -> bool:
+        """Return whether the storage gives this process another photo than one that it refuses."""
+        for other in islice((each for each in self.names if each != name), _OTHERS):
+            try:
+                self._fetch(BlobUri(self._prefix.bucket, self._prefix.key + other))
+            except BlobTooLargeError:
+                return True
+            except BlobError as error:
+                if error.retryable:
+                    raise
+            else:
+                return True
+        return False
 
     def _fetch(self, uri: BlobUri) -> bytes:
         return self._blobs.get(uri, max_bytes=MAX_FILE_BYTES)

@@ -1,17 +1,19 @@
 """Photos from a folder and from an S3 prefix: the same names, order and bytes."""
 
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from nst_core.errors import ConfigError, ImageDecodeError, ImageTooLargeError, StorageIdentityError
+from nst_core.errors import BlobAccessError, ConfigError, ImageDecodeError, ImageTooLargeError, StorageIdentityError
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.cache import FileCache
 from nst_core.training.sources import MAX_FILE_BYTES, FolderPhotos, SomePhotos
 from nst_core.training.stored_photos import Reduction, StoredPhotos
+from tests.playing_s3 import PlayingServer, playing
 from tests.unit.nst_core.training.kit import MemoryPhotos
 
 FILES = {"b.jpg": b"1", "a/deep/c.PNG": b"22", "a.webp": b"333", "a/x.tiff": b"4444", "notes.txt": b"no photo"}
@@ -26,6 +28,12 @@ def folder(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return tmp_path / "photos"
+
+
+@pytest.fixture
+def server() -> Iterator[PlayingServer]:
+    with playing() as server:
+        yield server
 
 
 @pytest.fixture
@@ -110,6 +118,27 @@ def test_a_storage_that_refuses_is_not_an_image_error(
     stranger = BlobStore(s3_server.model_copy(update={"s3_access_key": SecretStr("somebody")}))
     with pytest.raises(StorageIdentityError):
         StoredPhotos(stranger, BlobUri(blobs.bucket, "photos/"), cache=FileCache(tmp_path, max_bytes=1000))
+
+
+@pytest.mark.parametrize("refusal", [(403, "AccessDenied"), (403, "InvalidObjectState")])
+def test_one_photo_that_the_storage_refuses_is_an_image_error(
+    server: PlayingServer, tmp_path: Path, refusal: tuple[int, str]
+) -> None:
+    server.put("photos/0.jpg", "photos/1.jpg", "photos/2.jpg")
+    server.quirks.refuse = lambda call: refusal if call.key == "photos/1.jpg" else None
+    source = StoredPhotos(server.store(), BlobUri("nst", "photos/"), cache=FileCache(tmp_path, max_bytes=1000))
+    with pytest.raises(ImageDecodeError):
+        source.read("1.jpg")
+    assert source.read("2.jpg") == b"x"
+
+
+def test_a_storage_that_refuses_every_photo_is_not_an_image_error(server: PlayingServer, tmp_path: Path) -> None:
+    server.put(*(f"photos/{number}.jpg" for number in range(100)))
+    server.quirks.refuse = lambda call: (403, "AccessDenied") if call.key else None
+    source = StoredPhotos(server.store(), BlobUri("nst", "photos/"), cache=FileCache(tmp_path, max_bytes=1000))
+    with pytest.raises(BlobAccessError):
+        source.read("1.jpg")
+    assert server.count("GET") < 10
 
 
 def test_results_of_different_reductions_are_kept_separately(blobs: BlobStore, prefix: BlobUri, tmp_path: Path) -> None:
