@@ -3,7 +3,7 @@
 Each measure is near 0 for a good network, and has a limit above which people notice the fault.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,14 +49,23 @@ class Blemishes:
         return found
 
 
-def find_blemishes(pairs: Sequence[tuple[Pixels, Pixels]]) -> Blemishes:
+def find_blemishes(pairs: Iterable[tuple[Pixels, Pixels]]) -> Blemishes:
     """Return the means over pairs of a photo and its picture, H x W x 3 uint8 each, of one size, of at least 64 px."""
-    greys = [(_grey(photo), _grey(picture)) for photo, picture in pairs]
+    return mean_blemishes([blemishes_of(photo, picture) for photo, picture in pairs])
+
+
+def blemishes_of(photo: Pixels, picture: Pixels) -> Blemishes:
+    """Return the faults of one picture for `mean_blemishes`: negative ones are those of the photo."""
+    given, made = _grey(photo), _grey(picture)
     return Blemishes(
-        blotches=float(np.mean([_blotches(photo, picture) for photo, picture in greys])),
-        frame=max(0.0, float(np.mean([_frame(picture) - _frame(photo) for photo, picture in greys]))),
-        grid=max(0.0, float(np.mean([_grid(picture) - _grid(photo) for photo, picture in greys]))),
+        blotches=_blotches(given, made), frame=_frame(made) - _frame(given), grid=_grid(made) - _grid(given)
     )
+
+
+def mean_blemishes(found: Sequence[Blemishes]) -> Blemishes:
+    """Return the means of the faults of pictures, none below 0."""
+    blotches, frame, grid = np.mean([(each.blotches, each.frame, each.grid) for each in found], axis=0).tolist()
+    return Blemishes(blotches=blotches, frame=max(0.0, frame), grid=max(0.0, grid))
 
 
 def _grey(image: Pixels) -> _Grey:

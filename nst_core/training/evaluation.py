@@ -1,6 +1,6 @@
 """Measures a trained network on photos that it was not trained on."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean, median
@@ -20,7 +20,7 @@ from nst_core.nets.families import without_palettes
 from nst_core.nets.loss_network import LossNetwork
 from nst_core.nets.tensors import to_tensor
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
-from nst_core.training.blemishes import find_blemishes
+from nst_core.training.blemishes import blemishes_of, mean_blemishes
 from nst_core.training.config import TrainConfig
 from nst_core.training.descent import ImageObjective, descend
 from nst_core.training.pictures import stylized
@@ -103,13 +103,13 @@ def measured_part(photo: Pixels, *, size_px: int) -> Pixels:
 def evaluate(
     transformer: TransformerNet,
     *,
-    photos: Sequence[Pixels],
+    photos: Iterable[Pixels],
     style: Tensor,
     network: LossNetwork,
     config: TrainConfig,
     on_piece: Runner = at_once,
 ) -> Evaluation:
-    """Measure a network on photos, H x W x 3 uint8 each; `style` is 1 x 3 x H x W in 0 to 1.
+    """Measure a network on photos, H x W x 3 uint8 each, one after the other; `style` is 1 x 3 x H x W in 0 to 1.
 
     Losses are those of pictures without the palette, which no training knows of; all else is what users see. The device
     is that of the network. `on_piece` runs each part of the work, which takes at most a second on a CPU, so that other
@@ -117,9 +117,7 @@ def evaluate(
     """
     device, plain = next(transformer.parameters()).device, without_palettes(transformer)
     objective = on_piece(lambda: ImageObjective(config, network, style.to(device)))
-    terms, similarities, ratios, worths = [], [], [], []
-    pairs: list[tuple[Pixels, Pixels]] = []
-
+    terms, similarities, ratios, worths, blemished, looks = [], [], [], [], [], []
     for number, photo in enumerate(photos):
         square = _fitted(photo, config.size_px)
         picture = on_piece(partial(stylized, plain, to_tensor(square)))
@@ -132,14 +130,14 @@ def evaluate(
             ratios.append(sum(losses) / max(lowest, _LEAST_LOSS))
         small = _reduced(photo)
         made = on_piece(partial(stylized, transformer, to_tensor(small)))
-        pairs.append((small, made))
         similarities.append(on_piece(partial(ssim, to_tensor(small), to_tensor(made))))
-    blemishes = find_blemishes(pairs)
-    looks = [on_piece(partial(_looks, *pair)) for pair in pairs]
+        blemished.append(on_piece(partial(blemishes_of, small, made)))
+        looks.append(on_piece(partial(_looks, small, made)))
+    blemishes = mean_blemishes(blemished)
     lattice, fog, halo = (_typical(values) for values in zip(*looks, strict=True))
     content, style_loss, tv = (fmean(values) for values in zip(*terms, strict=True))
     return Evaluation(
-        photos=len(photos),
+        photos=len(terms),
         content=content,
         style=style_loss,
         tv=tv,

@@ -3,9 +3,9 @@
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 import numpy as np
@@ -26,7 +26,7 @@ from nst_core.protocol.events import Result, SegmentFinished, TrainProgress
 from nst_core.protocol.segments import TrainSegment
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.config import TrainConfig
-from nst_core.training.evaluation import evaluate, measured_part
+from nst_core.training.evaluation import Evaluation, evaluate, measured_part
 from nst_core.training.held_out import HELD_OUT, split_names
 from nst_core.training.palettes import finished
 from nst_core.training.photos import decode_photo
@@ -131,19 +131,22 @@ class Evaluator:
         config, place = work.config, work.segment.place
         source = self._library.open(work.segment.photos, config)
         training, names = split_names(source.names, work.held_out)
-        photos = list(_decoded(source, names, config))
-        held_out = len(photos)
-        if not photos:
-            photos = list(islice(_decoded(source, training, config), _MEASURED))
-        if not photos:
+        held, others = (_decoded(source, each, config) for each in (names, training))
+        shown = list(islice(held, _SHOWN))
+        is_held_out = bool(shown)
+        if not shown:
+            held, shown = iter(()), list(islice(others, _MEASURED))
+        if not shown:
             raise ConfigError(f"None of the {len(source.names):,} photos for the evaluation can be used.")
         weights = dump_transformer(self._finished(work, SomePhotos(source, training or names)))
-        evaluation = self._measure(work, weights, photos)
-        sheet = images.encode(preview_sheet(_painting(work), self._pairs(work, weights, photos)), "jpg")
+        # One after the other: a client may hold out a thousand photos.
+        evaluation = self._measure(work, weights, chain(shown, held))
+        sheet = images.encode(preview_sheet(_painting(work), self._pairs(work, weights, shown)), "jpg")
         file = put_file(self._blobs, f"{place}result/{hashlib.sha256(weights).hexdigest()}.safetensors", weights)
         sheet_uri = f"{place}result/sheet-{hashlib.sha256(sheet).hexdigest()[:12]}.jpg"
         put_file(self._blobs, sheet_uri, sheet, content_type="image/jpeg")
-        return Result(weights=file, sheet=sheet_uri, evaluation={**evaluation, "held_out": held_out})
+        held_out = evaluation.photos if is_held_out else 0
+        return Result(weights=file, sheet=sheet_uri, evaluation={**evaluation.to_dict(), "held_out": held_out})
 
     def _finished(self, work: _Work, photos: PhotoSource) -> TransformerNet:
         """Return the trained network, with the palette that its config asks for."""
@@ -159,7 +162,7 @@ class Evaluator:
             run=work.compute,
         )
 
-    def _measure(self, work: _Work, weights: bytes, photos: Sequence[Pixels]) -> dict[str, object]:
+    def _measure(self, work: _Work, weights: bytes, photos: Iterable[Pixels]) -> Evaluation:
         network = load_network_of(work.config)
         transformer = load_transformer_bytes(weights)
 
@@ -175,13 +178,13 @@ class Evaluator:
             network=network,
             config=work.config,
             on_piece=work.compute,
-        ).to_dict()
+        )
 
     def _pairs(self, work: _Work, weights: bytes, photos: Sequence[Pixels]) -> list[tuple[Pixels, Pixels]]:
         """Return the photos of the sheet, each with its stylization."""
         # Whatever engine the worker uses for photos: a style's sheet does not depend on the machine.
         stylizer = load_stylizer(weights, device=self._device, choice=EXACT)
-        shown = self._samples(work.segment) or photos[:_SHOWN]
+        shown = self._samples(work.segment) or photos
         return [(photo, work.compute(lambda photo=photo: stylizer(photo[np.newaxis])[0])) for photo in shown]  # type: ignore[misc]
 
     def _samples(self, segment: TrainSegment) -> list[Pixels]:

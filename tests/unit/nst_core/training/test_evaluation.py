@@ -1,7 +1,8 @@
 """The measures of a trained network, each compared with a direct computation."""
 
 import json
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from statistics import fmean, median
@@ -63,7 +64,7 @@ def random_network(config: TrainConfig = CONFIG) -> TransformerNet:
 def measured(
     transformer: TransformerNet,
     network: LossNetwork,
-    photos: list[Pixels],
+    photos: Iterable[Pixels],
     *,
     config: TrainConfig = CONFIG,
     **options: Any,
@@ -124,6 +125,22 @@ def test_the_numbers_match_direct_computations(network: LossNetwork) -> None:
     blemishes = find_blemishes(pairs)
     assert (found.blotches, found.frame, found.grid) == (blemishes.blotches, blemishes.frame, blemishes.grid)
     assert found.remarks == tuple(blemishes.remarks)
+
+
+def test_photos_are_measured_one_after_the_other(network: LossNetwork) -> None:
+    """A client may hold out a thousand of them."""
+    given: list[weakref.ref[Pixels]] = []
+
+    def photos() -> Iterator[Pixels]:
+        for number in range(4):
+            photo = PHOTOS[number].copy()
+            given.append(weakref.ref(photo))
+            yield photo
+            del photo
+            assert sum(each() is not None for each in given) <= 1
+
+    found = measured(random_network(), network, photos(), config=replace(CONFIG, steps=FEW_STEPS - 1))
+    assert (found.photos, len(given)) == (4, 4)
 
 
 def test_flat_areas_and_edges_are_looked_at(network: LossNetwork) -> None:
