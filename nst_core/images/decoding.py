@@ -13,7 +13,7 @@ from nst_core.errors import ImageDecodeError, ImageTooLargeError
 from nst_core.formats import Format
 from nst_core.images.colours import filled, resized, to_srgb
 from nst_core.images.jpeg import open_jpeg
-from nst_core.images.picture import DEFAULT_LIMITS, Limits, Picture, fitted_size
+from nst_core.images.picture import DEFAULT_LIMITS, Limits, Picture
 from nst_core.images.png import open_png
 from nst_core.images.simple import open_avif, open_bmp, open_gif, open_heic, open_webp
 from nst_core.images.sniffing import sniff
@@ -38,7 +38,7 @@ _OPENERS: dict[Format, Callable[[bytes, Limits], Source]] = {
 def decode(
     data: bytes, limits: Limits = DEFAULT_LIMITS, *, on_size: Callable[[int, int], object] = lambda *_: None
 ) -> Picture:
-    """Return the image in a file's bytes, reduced if its longer side exceeds `max_px` of the limits.
+    """Return the image in a file's bytes, reduced to `max_px` or `shorter_px` of the limits.
 
     The EXIF orientation is applied and a colour profile is converted to sRGB; if one of them is broken, it is ignored.
     After the header and before any pixel is read, `on_size` is called with an estimate of the memory that decoding
@@ -66,7 +66,7 @@ def _finished(loaded: Loaded, limits: Limits, warning: str | None) -> Picture:
     """Return pixels as a picture: in sRGB, reduced, upright, and with colours under transparent pixels."""
     colour = to_srgb(loaded.colour, loaded.icc)
     opacity = None if limits.ignore_alpha else loaded.alpha
-    rgb, alpha = resized(colour, opacity, fitted_size(colour.size, limits.max_px))
+    rgb, alpha = resized(colour, opacity, limits.fitted(colour.size))
     if alpha is not None:
         rgb = filled(rgb, alpha)
     if loaded.turn is not None:

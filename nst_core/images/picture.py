@@ -38,6 +38,8 @@ class Limits:
     min_side_px: int = DEFAULT_MIN_SIDE_PX
     #: Longest side of the result; larger pictures are reduced to it.
     max_px: int | None = None
+    #: Shorter side of the result, if `max_px` is None; larger pictures are reduced to it.
+    shorter_px: int | None = None
     #: The most pixels of the result; None: no limit other than `max_pixels`.
     max_result_pixels: int | None = None
     #: How a request asks for a smaller result.
@@ -56,7 +58,7 @@ class Limits:
                 f"The image is {width:,} x {height:,} pixels; the limit is {self.max_pixels:,} pixels in total."
             )
         self._check_sides(size)
-        target = fitted_size(size, self.max_px)
+        target = self.fitted(size)
         self._check_sides(target)
         if self.max_result_pixels is not None and target[0] * target[1] > self.max_result_pixels:
             raise ImageTooLargeError(
@@ -65,6 +67,13 @@ class Limits:
                 f"({self.option} {self._longest(target)})."
             )
         return target
+
+    def fitted(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the (width, height) to which a picture of this size is reduced, whatever the limits of sizes are."""
+        if self.max_px is None and self.shorter_px is not None and min(size) > self.shorter_px:
+            scale = self.shorter_px / min(size)
+            return round(size[0] * scale), round(size[1] * scale)
+        return fitted_size(size, self.max_px)
 
     def _longest(self, size: tuple[int, int]) -> int:
         """Return the longer side of the largest result that `max_result_pixels` allows."""

@@ -38,12 +38,12 @@ def epoch_order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
 def decode_photo(data: bytes, *, size_px: int, zoom: float) -> Pixels:
     """Return a photo, H x W x 3, large enough for its crops; raise ImageError if it cannot be used."""
     # The size that the largest zoom needs for photos up to 2 : 1; JPEG files decode faster at a reduced size. Longer
-    # photos are decoded again at full size.
+    # photos are decoded again.
     needed = ceil(size_px * zoom)
     rgb = decode(data, Limits(max_px=2 * needed, min_side_px=1)).rgb
     height, width = rgb.shape[:2]
     if max(height, width) == 2 * needed and min(height, width) < needed:
-        rgb = decode(data, Limits(min_side_px=MIN_SIDE_PX)).rgb
+        rgb = decode(data, Limits(shorter_px=needed, min_side_px=MIN_SIDE_PX)).rgb
     elif min(height, width) < MIN_SIDE_PX:
         raise ImageTooSmallError(f"The image is {width} x {height} pixels; each side must have at least {MIN_SIDE_PX}.")
     return rgb
@@ -55,9 +55,13 @@ def reduce_photo(data: bytes, *, size_px: int, zoom: float) -> bytes:
     Large photos become bitmaps of what crops need, which are read in a tenth of the time and smaller than their
     JPEG files; small ones stay as they are. Raises ImageError if the photo cannot be used.
     """
-    out = BytesIO()
-    Image.fromarray(decode_photo(data, size_px=size_px, zoom=zoom)).save(out, "BMP")
-    return min(out.getvalue(), data, key=len)
+    out, rgb = BytesIO(), decode_photo(data, size_px=size_px, zoom=zoom)
+    Image.fromarray(rgb).save(out, "BMP")
+    if len(reduced := out.getvalue()) >= len(data):
+        return data
+    # A bitmap of almost 2 : 1 may be reduced once more.
+    same = np.array_equal(decode_photo(reduced, size_px=size_px, zoom=zoom), rgb)
+    return reduced if same else data
 
 
 def none_usable(count: int, skipped: Mapping[str, str]) -> ConfigError:

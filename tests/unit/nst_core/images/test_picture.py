@@ -81,6 +81,15 @@ def test_fitted_size_keeps_the_shape_within_the_limit(width: int, height: int, m
         assert min(fitted) == max(1, round(min(width, height) * max_px / max(width, height)))
 
 
+@given(width=st.integers(1, 5000), height=st.integers(1, 5000), shorter_px=st.integers(1, 5000))
+def test_the_shorter_side_can_be_the_limit(width: int, height: int, shorter_px: int) -> None:
+    fitted = Limits(shorter_px=shorter_px).fitted((width, height))
+    assert min(fitted) == min(width, height, shorter_px)
+    assert abs(max(fitted) - max(width, height) * min(fitted) / min(width, height)) <= 0.5
+    assert Limits(shorter_px=shorter_px).fitted(fitted) == fitted
+    assert Limits(shorter_px=shorter_px, max_px=100).fitted((width, height)) == fitted_size((width, height), 100)
+
+
 def test_a_limit_under_1_is_refused() -> None:
     with pytest.raises(ConfigError):
         fitted_size((10, 10), 0)

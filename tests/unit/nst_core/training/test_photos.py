@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nst_core.errors import BlobUnavailableError, ConfigError, ImageError
-from nst_core.training.photos import PhotoStream, epoch_order, reduce_photo
+from nst_core.training.photos import PhotoStream, decode_photo, epoch_order, reduce_photo
 from nst_core.training.sources import FEW_PHOTOS
 from tests.unit.nst_core.training.kit import MemoryPhotos, encoded
 
@@ -202,6 +202,22 @@ def test_photos_are_turned_upright_and_grey_ones_become_rgb() -> None:
     batch = stream({"turned": encoded(half, "JPEG", exif=exif)}, batch_size=8).batch(0)
     assert torch.allclose(batch[:, 0], batch[:, 1])
     assert float((batch.mean(2).max(2).values - batch.mean(2).min(2).values).max()) > 0.9  # light next to dark
+
+
+def test_a_panorama_is_reduced_to_what_crops_need() -> None:
+    """Its file would be as large as the photo, and each crop would decode it."""
+    rgb = decode_photo(noisy(3000, 600, "PNG"), size_px=32, zoom=1.6)
+    assert rgb.shape == (52, 260, 3)
+    assert len(reduce_photo(noisy(3000, 600, "JPEG"), size_px=32, zoom=1.6)) == 54 + 52 * 260 * 3
+
+
+@pytest.mark.parametrize("width", [*range(198, 216), 240, 2001])
+def test_a_reduced_photo_of_about_two_to_one_is_decoded_to_the_same_pixels(width: int) -> None:
+    data = noisy(width, 100, "PNG")
+    direct, reduced = (
+        decode_photo(each, size_px=32, zoom=1.6) for each in (data, reduce_photo(data, size_px=32, zoom=1.6))
+    )
+    np.testing.assert_array_equal(direct, reduced)
 
 
 def noisy(width: int, height: int, kind: str) -> bytes:
