@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nst_core.errors import ConfigError
-from nst_core.inference.any_size import AnySizeStylizer, Engine
+from nst_core.inference.any_size import EXACT_WHOLE_PIXELS, WHOLE_PIXELS, AnySizeStylizer, Engine
 from nst_core.inference.cuda import CudaStylizer
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.native_engine import NativeStylizer
@@ -39,4 +39,5 @@ def load_stylizer(
     if choice.engine not in ENGINES:
         raise ConfigError(f"The engine must be one of {', '.join(ENGINES)}, not {choice.engine!r}.")
     engine = ENGINES[choice.engine](weights, style=style, device=device, precision=choice.precision)
-    return AnySizeStylizer(engine, budget_bytes=budget_bytes, progress=progress)
+    whole_pixels = EXACT_WHOLE_PIXELS if choice == EXACT else WHOLE_PIXELS
+    return AnySizeStylizer(engine, budget_bytes=budget_bytes, whole_pixels=whole_pixels, progress=progress)
