@@ -5,7 +5,7 @@
 """
 
 from nst_core.images.decoding import decode
-from nst_core.images.encoding import content_type, encode
+from nst_core.images.encoding import content_type, encode, longest_side_px
 from nst_core.images.picture import DEFAULT_MIN_SIDE_PX, MAX_PHOTO_PIXELS, Limits, Picture, fitted_size
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "decode",
     "encode",
     "fitted_size",
+    "longest_side_px",
 ]

@@ -44,6 +44,11 @@ def encode(picture: Picture, suffix: str, *, quality: int = 92) -> bytes:
     return out.getvalue()
 
 
+def longest_side_px(suffix: str) -> int:
+    """Return how long a side of the format that `suffix` names may be; raise ConfigError for another suffix."""
+    return _MAX_SIDE_PX[content_type(suffix)]
+
+
 def content_type(suffix: str) -> str:
     """Return the media type of files with a suffix (with or without its dot); raise ConfigError for others."""
     try:

@@ -42,6 +42,8 @@ class Limits:
     shorter_px: int | None = None
     #: The most pixels of the result; None: no limit other than `max_pixels`.
     max_result_pixels: int | None = None
+    #: The longest side of the result; None: no limit other than those above.
+    max_result_side_px: int | None = None
     #: How a request asks for a smaller result.
     option: str = "max_px, --max-px"
     #: Leave opacity out: even fully transparent pixels keep the colours that they have in the file.
@@ -65,6 +67,12 @@ class Limits:
                 f"The image is {target[0]:,} x {target[1]:,} pixels; the network takes {self.max_result_pixels:,} "
                 f"here: ask for a result of at most {self._longest(target):,} pixels on its longer side "
                 f"({self.option} {self._longest(target)})."
+            )
+        if self.max_result_side_px is not None and max(target) > self.max_result_side_px:
+            raise ImageTooLargeError(
+                f"The image is {target[0]:,} x {target[1]:,} pixels; the format of the result takes "
+                f"{self.max_result_side_px:,} on a side here: ask for a result of at most that "
+                f"({self.option} {self.max_result_side_px}), or in another format."
             )
         return target
 

@@ -176,11 +176,13 @@ class Pipeline:
             return self._decode(image, data, lambda count: True)
 
     def _decode(self, image: Image, data: bytes, has_room: HasRoom) -> Picture:
-        run = image.run
+        run, suffix = image.run, PurePosixPath(BlobUri.parse(image.item.output).key).suffix
         limits = Limits(
             max_pixels=self._settings.max_pixels,
             max_px=run.chunk.options.max_px,
             max_result_pixels=run.max_pixels,
+            # Before it is painted: an enlarged result may be too long for its format.
+            max_result_side_px=images.longest_side_px(suffix) // run.chunk.options.upscale,
         )
         with run.decoding, image.stage(Stage.DECODE):
             return decoder.decode(data, limits, has_room=has_room)

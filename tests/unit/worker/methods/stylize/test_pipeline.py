@@ -156,6 +156,17 @@ def test_a_result_that_cannot_be_saved_is_refused_before_any_work(
     assert (outcome.error_code, outcome.ms) == ("config_invalid", 0)
 
 
+@pytest.mark.parametrize(("suffix", "longest"), [("webp", 4095), ("jpg", 16_375)])
+def test_a_result_that_is_too_long_for_its_format_is_refused_before_any_work(
+    pipeline: Pipeline, blobs: BlobStore, suffix: str, longest: int
+) -> None:
+    chunk = make_chunk(blobs, [photo(width=longest + 1, height=16)], options=StylizeOptions(upscale=4))
+    chunk = replace(chunk, items=(replace(chunk.items[0], output=f"s3://{blobs.bucket}/out.{suffix}"),))
+    outcome = run(pipeline, chunk, Gate())[0]  # a gate that is never opened
+    assert outcome.error_code == "image_too_large"
+    assert f"--max-px {longest}" in str(outcome.error_message)
+
+
 @pytest.mark.parametrize(
     ("error", "code", "retryable"),
     [
