@@ -11,17 +11,15 @@ from nst_core.protocol.segments import Phase
 from nst_core.training.config import TrainConfig
 from scheduler.domain.errors import ConflictError, RequestInvalidError
 from scheduler.domain.runs import Run, SegmentState, Stop
+from scheduler.runs.ends import FORGIVEN
 from scheduler.store.runs import RunChanges
 
 #: What changes of a run that is resumed from its last checkpoint.
 _ANEW: RunChanges = {
     "status": RunStatus.QUEUED,
     "finished_at": None,
-    "failures": 0,
-    "not_before": 0.0,
-    "error_code": None,
-    "error_message": None,
     "result": None,
+    **FORGIVEN,
 }
 _GOING_ON = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.EVALUATING)
 

@@ -13,7 +13,7 @@ from nst_core.clock import Clock
 from nst_core.protocol.events import SegmentEvent, SegmentFinished, SegmentProgress, SegmentStarted, TrainProgress
 from nst_core.protocol.segments import Phase, StoredFile
 from scheduler.domain.runs import Run, Segment, SegmentState, Stop
-from scheduler.runs.ends import RetryPolicy, at_checkpoint, failed, released
+from scheduler.runs.ends import FORGIVEN, RetryPolicy, at_checkpoint, failed, released
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
 from scheduler.store.database import Connection, Database
@@ -83,7 +83,7 @@ class RunCollector:
             return self._stopped_early(run)
         self._note(connection, run, event, checkpoint=checkpoint)
         through = event.step >= run.steps
-        return released(
+        return FORGIVEN | released(
             run,
             now=self._clock(),
             status=RunStatus.EVALUATING if through else RunStatus.RUNNING,
@@ -91,17 +91,13 @@ class RunCollector:
             checkpoint=checkpoint,
             config=event.config or run.config,
             progress=merged(run.progress, event.progress or TrainProgress(step=event.step)),
-            failures=0,
-            not_before=0.0,
-            error_code=None,
-            error_message=None,
         )
 
     def _evaluated(self, connection: Connection, run: Run, event: SegmentFinished) -> RunChanges:
         if event.result is None or run.stop is not Stop.NONE:
             return self._stopped_early(run)
         self._note(connection, run, event, checkpoint=None)
-        return released(run, now=self._clock(), result=asdict(event.result))
+        return FORGIVEN | released(run, now=self._clock(), result=asdict(event.result))
 
     def _stopped_early(self, run: Run) -> RunChanges:
         """Return the changes of a run whose segment made no progress, for example because its worker shut down."""

@@ -7,6 +7,8 @@ from nst_core.client.resources.runs import RunStatus
 from scheduler.domain.runs import Run, SegmentState, Stop
 from scheduler.store.runs import RunChanges
 
+#: What changes of a run that has got further or is resumed: its earlier failures no longer count.
+FORGIVEN: RunChanges = {"failures": 0, "not_before": 0.0, "error_code": None, "error_message": None}
 #: The longest pause before a retry.
 MAX_BACKOFF_S = 60.0
 _MAX_MESSAGE = 2000

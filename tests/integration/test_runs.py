@@ -2,11 +2,13 @@
 
 import pytest
 
+from nst_core.client.resources.events import EventType
 from nst_core.client.resources.runs import RunStatus
 from nst_core.protocol.segments import TRAIN_TASK, Phase
 from nst_core.queue.connection import make_redis
 from nst_core.settings import BrokerSettings
 from scheduler.domain.runs import SegmentState, Stop
+from scheduler.store import events as event_rows
 from scheduler.store import styles as access
 from scheduler.store import versions
 from scheduler.store.tables import SHIPPED
@@ -394,6 +396,25 @@ def test_a_stopped_evaluation_is_repeated(runs: RunRig) -> None:
     runs.change(run_id, status=RunStatus.QUEUED)
     runs.finish(run_id)
     assert runs.run(run_id).status is RunStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("end", ["silence", "failure"])
+def test_a_run_whose_evaluation_was_repeated_ends_without_an_error(runs: RunRig, end: str) -> None:
+    run_id = runs.add()
+    runs.train_to(run_id, 100)
+    segment = runs.next()
+    runs.report(begun(segment))
+    if end == "failure":
+        runs.report(broken(segment, retryable=True, code="blob_unavailable"))
+    runs.rig.clock.advance(LEASE_S + 1)
+    runs.finish(run_id)
+    run = runs.run(run_id)
+    assert (run.status, run.failures, run.not_before) == (RunStatus.SUCCEEDED, 0, 0.0)
+    assert (run.error_code, run.error_message) == (None, None)
+    with runs.rig.database.read() as connection:
+        last = event_rows.last_event(connection, run_id)
+    assert last is not None
+    assert (last.type, last.data["error"]) == (EventType.RUN_COMPLETED, None)
 
 
 def test_invalid_weights_fail_their_run_and_no_other(runs: RunRig) -> None:
