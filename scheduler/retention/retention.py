@@ -34,7 +34,7 @@ class Lifetimes:
     runs: float | None = None
     #: Checkpoints and samples of a training, since its end.
     checkpoints: float | None = None
-    #: Since the last file came, unless a job or a training named the upload since.
+    #: Since the last file came, or since the end of the last job or training that names the upload.
     uploads: float | None = None
 
     @classmethod

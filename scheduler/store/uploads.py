@@ -4,7 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, cast, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    Text,
+    and_,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from nst_core.client.resources.jobs import TERMINAL
 from scheduler.store.rows import build
@@ -83,16 +97,20 @@ def prunable_uploads(
 
 
 def is_in_use(connection: Connection, tenant: str, id: str, *, since: float | None = None) -> bool:
-    """Return whether a job or a run names an upload that has not ended, or that was submitted at or after a time.
+    """Return whether a job or a run names an upload that has not ended, or that ended at or after a time.
 
-    What the lines of a manifest name is not known here.
+    What has ended may be retried, resumed or extended. What the lines of a manifest name is not known here.
     """
     named = f"%/{id}/%"
     open_job: ColumnElement[bool] = jobs.c.status.not_in(TERMINAL)
     open_run: ColumnElement[bool] = runs.c.status.not_in(ENDED)
     if since is not None:
-        open_job, open_run = or_(open_job, jobs.c.created_at >= since), or_(open_run, runs.c.created_at >= since)
+        open_job, open_run = or_(open_job, _last_use(jobs) >= since), or_(open_run, _last_use(runs) >= since)
     by_job = or_(cast(jobs.c.spec, Text).like(named), cast(jobs.c.input_uris, Text).like(named))
     of_jobs = exists().where(jobs.c.tenant == tenant, open_job, by_job)
     of_runs = exists().where(runs.c.tenant == tenant, open_run, cast(runs.c.spec, Text).like(named))
     return bool(connection.execute(select(or_(of_jobs, of_runs))).scalar())
+
+
+def _last_use(table: Table) -> ColumnElement[float]:
+    return func.coalesce(table.c.finished_at, table.c.created_at)

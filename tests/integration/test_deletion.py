@@ -259,6 +259,24 @@ def test_the_lifetime_of_an_upload_starts_at_its_last_use(client: TestClient, ri
     assert keys(rig, f"tenants/{TENANT}/uploads/{named[0]}/") == []
 
 
+@pytest.mark.parametrize("kind", ["job", "training"])
+def test_an_upload_outlives_the_end_of_what_used_it(client: TestClient, rig: Rig, kind: str) -> None:
+    upload_id, prefix = upload(client, "a.jpg")
+    runs = RunRig(rig)
+    used_by = rig.submit(JobInput(prefix=prefix)) if kind == "job" else runs.add(photos=prefix)
+    rig.clock.advance(35 * DAY_S)
+    if kind == "job":
+        rig.service.cancel(TENANT, used_by)
+        rig.finalizer.tick()
+    else:
+        runs.change(used_by, status=RunStatus.FAILED, finished_at=rig.clock())
+    for days, kept in ((0, True), (29, True), (2, False)):
+        rig.clock.advance(days * DAY_S)
+        remove(rig, Lifetimes(uploads=30.0))
+        assert client.get(f"/v1/uploads/{upload_id}").status_code == (200 if kept else 404)
+        assert bool(keys(rig, prefix.removeprefix("s3://nst/"))) is kept
+
+
 def test_a_client_may_choose_the_id_of_an_upload(client: TestClient) -> None:
     upload_id = "upl_" + "ab" * 12
     assert client.get(f"/v1/uploads/{upload_id}").status_code == 404
