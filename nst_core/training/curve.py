@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -47,13 +47,21 @@ def read_losses(path: Path) -> list[StepLosses]:
     if not path.exists():
         return []
     with open(path, newline="", errors="replace") as file:
-        found = (_losses(row) for row in csv.DictReader(file))
-        return sorted((losses for losses in found if losses is not None), key=lambda losses: losses.step)
+        return sorted(parse_losses(file), key=lambda losses: losses.step)
 
 
-def dump_losses(losses: Iterable[StepLosses]) -> bytes:
-    """Return some steps as a CSV file with COLUMNS as its first line."""
-    return _lines([COLUMNS, *map(_row, losses)]).encode()
+def parse_losses(lines: Iterable[str]) -> Iterator[StepLosses]:
+    """Yield the losses of the lines of a curve, of which the first names the columns.
+
+    An incomplete line is left out.
+    """
+    found = (_losses(row) for row in csv.DictReader(lines))
+    return (losses for losses in found if losses is not None)
+
+
+def dump_losses(losses: Iterable[StepLosses], *, header: bool = True) -> bytes:
+    """Return some steps as a CSV file with COLUMNS as its first line, or as the rest of one without a `header`."""
+    return _lines([*([COLUMNS] if header else []), *map(_row, losses)]).encode()
 
 
 def last_losses(losses: Sequence[StepLosses]) -> dict[str, float]:

@@ -7,10 +7,11 @@ from itertools import chain
 
 from nst_core.errors import BlobNotFoundError, ConfigError
 from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.training.step_losses import StepLosses
 from scheduler.domain import addresses
 from scheduler.domain.errors import NotFoundError
-from scheduler.domain.runs import SAMPLES, Run, Segment, place_key
-from scheduler.runs.losses import csv_lines, draw
+from scheduler.domain.runs import SAMPLES, Run, place_key
+from scheduler.runs.losses import as_csv, draw, stored_losses
 from scheduler.runs.paintings import media_type
 from scheduler.store import segments as segment_rows
 from scheduler.store.database import Database
@@ -37,16 +38,12 @@ class RunFiles:
         self._blobs = blobs
 
     def losses(self, run: Run) -> Iterator[bytes]:
-        """Return the lines of the losses as CSV, one for each step of accepted segments."""
-        lines = csv_lines(self._blobs, self._segments(run))
-        first = next(lines, None)
-        if first is None:
-            raise NotFoundError(f"{run.id} has no losses yet: it is {run.status}.")
-        return chain([first], lines)
+        """Return the losses as a CSV file in pieces, with a line for each step of accepted segments."""
+        return as_csv(self._losses(run))
 
     def curve(self, run: Run) -> bytes:
         """Return the losses as a picture, a PNG."""
-        return draw(self.losses(run), title=f"{run.spec.about.get('title', run.name)}: weighted losses")
+        return draw(self._losses(run), title=f"{run.spec.about.get('title', run.name)}: weighted losses")
 
     def samples(self, run: Run) -> list[Sample]:
         """Return the samples in the order of steps."""
@@ -81,9 +78,14 @@ class RunFiles:
         uri = run.spec.painting.uri
         return media_type(uri), self._stream(BlobUri.parse(uri), f"The painting of {run.id} is not in storage.")
 
-    def _segments(self, run: Run) -> list[Segment]:
+    def _losses(self, run: Run) -> Iterator[list[StepLosses]]:
         with self._database.read() as connection:
-            return segment_rows.list_segments(connection, run.id)
+            segments = segment_rows.list_segments(connection, run.id)
+        losses = stored_losses(self._blobs, segments)
+        first = next(losses, None)
+        if first is None:
+            raise NotFoundError(f"{run.id} has no losses yet: it is {run.status}.")
+        return chain([first], losses)
 
     def _uri(self, run: Run, name: str) -> BlobUri:
         return BlobUri(self._blobs.bucket, place_key(run.tenant, run.id) + name)

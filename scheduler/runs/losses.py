@@ -1,41 +1,48 @@
 """The losses of a run: the files of its accepted segments as one."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from nst_core.errors import BlobNotFoundError
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.styles import PLOT_NAME
-from nst_core.training.curve import CURVE_NAME, LAST_STEPS, last_losses, read_losses
+from nst_core.training.curve import LAST_STEPS, dump_losses, last_losses, parse_losses
 from nst_core.training.plot import plot_losses
+from nst_core.training.step_losses import StepLosses
 from scheduler.domain.runs import Segment
 
 
-def csv_lines(blobs: BlobStore, segments: Sequence[Segment]) -> Iterator[bytes]:
-    """Yield the lines of the segments' losses in the order of steps, with one header; none without files."""
-    header = None
+def stored_losses(blobs: BlobStore, segments: Sequence[Segment]) -> Iterator[list[StepLosses]]:
+    """Yield the losses of each segment that has some, in the order of steps.
+
+    Each file is read by its own header: a worker of another version may have written other columns.
+    """
     for segment in segments:
         if segment.losses is None:
             continue
         try:
             lines = blobs.lines(BlobUri.parse(segment.losses))
-            first = next(lines, None)
+            found = list(parse_losses(line.decode(errors="replace") for line in lines))
         except BlobNotFoundError:
             continue  # a gap in the curve is better than no curve
-        if header is None and first is not None:
-            header = first
-            yield header.rstrip(b"\r") + b"\n"
-        for line in lines:
-            if line.strip():
-                yield line.rstrip(b"\r") + b"\n"
+        if found:
+            yield found
 
 
-def draw(lines: Iterator[bytes], *, title: str) -> bytes:
-    """Return the curve of `csv_lines` as a PNG."""
+def as_csv(losses: Iterable[Sequence[StepLosses]]) -> Iterator[bytes]:
+    """Yield the losses of segments as a CSV file in pieces."""
+    for number, found in enumerate(losses):
+        yield dump_losses(found, header=number == 0).replace(b"\r\n", b"\n")
+
+
+def draw(losses: Iterable[Sequence[StepLosses]], *, title: str) -> bytes:
+    """Return the curve of the losses of segments as a PNG."""
     with tempfile.TemporaryDirectory() as folder:
-        plot_losses(read_losses(_write(lines, Path(folder))), Path(folder) / PLOT_NAME, title=title)
-        return (Path(folder) / PLOT_NAME).read_bytes()
+        path = Path(folder) / PLOT_NAME
+        plot_losses(list(chain.from_iterable(losses)), path, title=title)
+        return path.read_bytes()
 
 
 def final_losses(blobs: BlobStore, segments: Sequence[Segment]) -> dict[str, float]:
@@ -44,13 +51,5 @@ def final_losses(blobs: BlobStore, segments: Sequence[Segment]) -> dict[str, flo
     while first > 0 and steps < LAST_STEPS:
         first -= 1
         steps += segments[first].to_step - segments[first].from_step
-    with tempfile.TemporaryDirectory() as folder:
-        found = read_losses(_write(csv_lines(blobs, segments[first:]), Path(folder)))
+    found = list(chain.from_iterable(stored_losses(blobs, segments[first:])))
     return last_losses(found) if found else {}
-
-
-def _write(lines: Iterator[bytes], folder: Path) -> Path:
-    path = folder / CURVE_NAME
-    with open(path, "wb") as file:
-        file.writelines(lines)
-    return path

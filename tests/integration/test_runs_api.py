@@ -16,7 +16,9 @@ from nst_core.protocol.segments import sample_uri
 from nst_core.storage.blobs import BlobUri
 from nst_core.styles import families, version_of
 from nst_core.training.config import TrainConfig
+from nst_core.training.curve import COLUMNS, dump_losses
 from nst_core.training.presets import presets
+from nst_core.training.step_losses import StepLosses
 from scheduler.api.app import make_api
 from scheduler.api.forms import MAX_JSON_BYTES
 from scheduler.domain.keys import new_api_key
@@ -427,6 +429,27 @@ def test_losses_of_accepted_segments_are_in_one_file(client: TestClient, runs: R
     assert rows[8]["content"] == "2.0"
     png = client.get(f"/v1/runs/{run_id}/losses.png")
     assert (png.content[:8], png.headers["content-type"]) == (b"\x89PNG\r\n\x1a\n", "image/png")
+
+
+def test_losses_of_workers_of_two_versions_have_the_columns_of_today(client: TestClient, runs: RunRig) -> None:
+    run_id = train(client, runs, steps=4)
+    runs.train_to(run_id, 2, 4)
+    place = f"s3://nst/tenants/{TENANT}/runs/{run_id}/losses/"
+    header = "step,content,style,tv,stability,shift,total,learning_rate,seconds"
+    old = [f"{step},2.0,3.0,0.5,0.0,0.25,5.75,0.001,0.5" for step in (1, 2)]
+    runs.put(f"{place}1-n.csv", "\r\n".join([header, *old, ""]).encode())
+    new = [StepLosses(step=step, content=2.0, style=3.0, tv=0.5, grid=4.0, learning_rate=0.002) for step in (3, 4)]
+    runs.put(f"{place}2-n.csv", dump_losses(new))
+    rows = list(csv.reader(client.get(f"/v1/runs/{run_id}/losses.csv").text.splitlines()))
+    assert rows == [
+        [*COLUMNS],
+        *([step, "2.0", "3.0", "0.5", "0.0", "0.25", "0.0", "5.75", "0.001", "0.5000"] for step in "12"),
+        *([step, "2.0", "3.0", "0.5", "0.0", "0.0", "4.0", "9.5", "0.002", "0.0000"] for step in "34"),
+    ]
+    assert client.get(f"/v1/runs/{run_id}/losses.png").status_code == 200
+    runs.finish(run_id)
+    means = client.get("/v1/styles/night").json()["card"]["final_losses"]
+    assert (means["shift"], means["grid"], means["total"]) == (0.125, 2.0, 7.625)
 
 
 def test_samples_are_listed_in_step_order(client: TestClient, runs: RunRig) -> None:
