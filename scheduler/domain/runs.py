@@ -15,6 +15,8 @@ KEPT_EVERY_STEPS = 1000
 CHECKPOINTS = "checkpoints/"
 LOSSES = "losses/"
 SAMPLES = "samples/"
+#: The checkpoint that a fork begins with, in its own place.
+INITIAL = "initial.safetensors"
 
 
 class SegmentState(StrEnum):
@@ -119,7 +121,7 @@ class Run:
     train_seconds: float
     #: The run's place in storage may have objects that nothing needs.
     untidy: bool
-    #: Its checkpoints and samples were deleted some time after its end.
+    #: Its checkpoints and samples were deleted some time after its end, and it cannot be continued.
     emptied: bool = False
 
     @property

@@ -13,7 +13,7 @@ from nst_core.system.traces import traceparent
 from nst_core.training.config import DEFAULT_STYLE_WEIGHTS, TrainConfig
 from nst_core.training.scales import STRENGTHS, STROKES
 from scheduler.domain.errors import ConflictError, RequestInvalidError
-from scheduler.domain.runs import Run, RunSpec, Segment
+from scheduler.domain.runs import INITIAL, Run, RunSpec, Segment
 from scheduler.runs.requests import check_step, option_pointer
 
 #: Checkpoints that a message names.
@@ -67,7 +67,7 @@ def copy_checkpoint(blobs: BlobStore, source: StoredFile, place: BlobUri) -> Sto
 
     Raises ConflictError if it was removed since.
     """
-    target = BlobUri(place.bucket, f"{place.key}initial.safetensors")
+    target = BlobUri(place.bucket, place.key + INITIAL)
     digest = hashlib.sha256()
     with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as file:
         try:

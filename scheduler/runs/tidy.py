@@ -9,7 +9,17 @@ import time
 from nst_core.clock import Clock
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.control.setbacks import Setbacks, of_run
-from scheduler.domain.runs import CHECKPOINTS, LOSSES, SAMPLES, Run, SegmentState, attempt_of, not_kept, place_key
+from scheduler.domain.runs import (
+    CHECKPOINTS,
+    INITIAL,
+    LOSSES,
+    SAMPLES,
+    Run,
+    SegmentState,
+    attempt_of,
+    not_kept,
+    place_key,
+)
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
 from scheduler.store.database import Database
@@ -53,15 +63,21 @@ class RunTidier:
         for folder in (CHECKPOINTS, LOSSES) if run.status.is_terminal else (CHECKPOINTS,):
             self._sweep(run, folder, named)
         if run.emptied:
-            self._remove_samples(run)
+            self._empty(run)
         with self._database.write() as connection:
             # Unless something has changed since that leaves objects to remove.
             if run_rows.lock_unchanged_run(connection, run, "attempt", "live", "status", "checkpoint"):
                 run_rows.update_run(connection, run.id, untidy=False)
         return True
 
-    def _remove_samples(self, run: Run) -> None:
-        prefix = BlobUri(self._blobs.bucket, place_key(run.tenant, run.id) + SAMPLES)
+    def _empty(self, run: Run) -> None:
+        """Remove the samples of a run that cannot be continued, and what it began with if it is a fork.
+
+        Not earlier: an evaluation may need what the run began with, and so does a run without a checkpoint.
+        """
+        place = place_key(run.tenant, run.id)
+        self._blobs.delete(BlobUri(self._blobs.bucket, place + INITIAL))
+        prefix = BlobUri(self._blobs.bucket, place + SAMPLES)
         after = ""
         while keys := self._blobs.list_keys(prefix, after=after):
             for key in keys:

@@ -135,7 +135,8 @@ def ended_run(rig: Rig, runs: RunRig, status: RunStatus = RunStatus.SUCCEEDED) -
     """Return an ended run with objects in each of its folders."""
     run_id = runs.add()
     place = place_key(TENANT, run_id)
-    for name in ("checkpoints/00000010-1-aa.safetensors", "samples/cat_00000010.jpg", "losses/x.csv", "painting.png"):
+    names = ("samples/cat_00000010.jpg", "losses/x.csv", "painting.png", "initial.safetensors")
+    for name in ("checkpoints/00000010-1-aa.safetensors", *names):
         rig.blobs.put(BlobUri("nst", place + name), b"x")
     with rig.database.write() as connection:
         checkpoint = StoredFile(uri=f"s3://nst/{place}checkpoints/00000010-1-aa.safetensors", sha256="0" * 64)
@@ -156,7 +157,7 @@ def test_a_deleted_run_loses_its_objects_but_not_its_styles(client: TestClient, 
         assert client.post(f"/v1/runs/{run_id}/{action}", json=body).status_code == 404
     remove(rig)
     assert keys(rig, place_key(TENANT, run_id)) == []
-    assert len(keys(rig, place_key(TENANT, other))) == 4
+    assert len(keys(rig, place_key(TENANT, other))) == 5
     assert count(rig.database, "runs") == 1
     assert client.get("/v1/styles/wave").status_code == 200
 
@@ -172,7 +173,7 @@ def test_checkpoints_and_samples_have_a_lifetime(client: TestClient, rig: Rig) -
         pass
     names = [key.removeprefix(place_key(TENANT, old)) for key in keys(rig, place_key(TENANT, old))]
     assert names == ["painting.png"] or names == ["losses/x.csv", "painting.png"]
-    assert len(keys(rig, place_key(TENANT, young))) == 4
+    assert len(keys(rig, place_key(TENANT, young))) == 5
     for path, body in (("resume", None), ("extend", {"steps": 1000})):
         answer = client.post(f"/v1/runs/{old}/{path}", json=body)
         assert (answer.status_code, answer.json()["code"]) == (409, "conflict")

@@ -202,6 +202,9 @@ def test_a_fork_starts_from_its_own_copy_of_a_checkpoint(client: TestClient, run
     assert segment.initial.uri.startswith(segment.place)
     runs.report(begun(segment), runs.trained(segment, 70))
     runs.finish(fork["id"])
+    while runs.tidier.tick():
+        pass
+    assert runs.rig.blobs.exists(BlobUri.parse(segment.initial.uri)), "an extension of the fork may need it"
     card = client.get("/v1/styles/dawn").json()["card"]
     assert card["parent"] == {"run": parent, "step": 40}
     assert card["made_from"]["initial"] == f"{parent}:40"
