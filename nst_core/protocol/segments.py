@@ -84,6 +84,14 @@ def losses_uri(segment: TrainSegment, *, nonce: str) -> str:
     return f"{segment.place}losses/{segment.attempt}-{nonce}.csv"
 
 
+def result_uri(segment: TrainSegment, *, nonce: str, suffix: str) -> str:
+    """Return the address of a file of an evaluation, which has its attempt in its name like a checkpoint.
+
+    The suffix of the weights is safetensors, that of the preview sheet jpg.
+    """
+    return f"{segment.place}result/{segment.attempt}-{nonce}.{suffix}"
+
+
 def sample_uri(place: str, *, stem: str, step: int) -> str:
     """Return the address of a sample, a JPEG: a photo stylized by the network after `step` steps."""
     return f"{place}samples/{stem}_{step:08d}.jpg"

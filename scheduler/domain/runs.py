@@ -14,6 +14,7 @@ KEPT_EVERY_STEPS = 1000
 #: The folders in a run's place in storage.
 CHECKPOINTS = "checkpoints/"
 LOSSES = "losses/"
+RESULTS = "result/"
 SAMPLES = "samples/"
 #: The checkpoint that a fork begins with, in its own place.
 INITIAL = "initial.safetensors"
@@ -171,9 +172,9 @@ def not_kept(segments: Sequence[Segment]) -> list[Segment]:
 
 
 def attempt_of(name: str) -> int | None:
-    """Return the attempt that made a file of checkpoints or losses, by its name; None if the name is of another form.
+    """Return the attempt that made a checkpoint, losses or a result, by the file's name; None for names of other forms.
 
-    The names are those of `segments.segment_checkpoint_uri` and `segments.losses_uri`.
+    The names are those of `segments.segment_checkpoint_uri`, `segments.losses_uri` and `segments.result_uri`.
     """
     parts = name.partition(".")[0].split("-")
     number = parts[-2] if len(parts) in (2, 3) else ""

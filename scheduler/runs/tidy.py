@@ -1,6 +1,7 @@
 """Tidy the places of runs: remove checkpoints that are not kept, and what no accepted segment has named.
 
-The last good checkpoint is never among them, and nothing of an attempt whose end may still be accepted.
+The last good checkpoint and the present result are never among them, and nothing of an attempt whose end may still be
+accepted.
 """
 
 import logging
@@ -13,6 +14,7 @@ from scheduler.domain.runs import (
     CHECKPOINTS,
     INITIAL,
     LOSSES,
+    RESULTS,
     SAMPLES,
     Run,
     SegmentState,
@@ -26,6 +28,8 @@ from scheduler.store.database import Database
 
 log = logging.getLogger(__name__)
 
+#: The fields of a run whose change may leave objects.
+_LEAVES_OBJECTS = ("attempt", "live", "status", "checkpoint", "result", "emptied")
 _RETRY_S, _LONGEST_RETRY_S = 30.0, 600.0
 
 
@@ -59,14 +63,17 @@ class RunTidier:
         named = {segment.checkpoint.uri for segment in segments if segment.checkpoint}
         named |= {segment.losses for segment in segments if segment.losses}
         named |= {run.checkpoint.uri} if run.checkpoint else set()
-        # The losses of outdated attempts are small; their folder is looked through once, at the end.
-        for folder in (CHECKPOINTS, LOSSES) if run.status.is_terminal else (CHECKPOINTS,):
+        if run.result is not None:
+            named |= {run.result["weights"]["uri"], run.result["sheet"]}
+        # The losses of outdated attempts are small, and there are few results; their folders are looked through once,
+        # at the end. The weights of a result that was replaced are among the styles.
+        for folder in (CHECKPOINTS, LOSSES, RESULTS) if run.status.is_terminal else (CHECKPOINTS,):
             self._sweep(run, folder, named)
         if run.emptied:
             self._empty(run)
         with self._database.write() as connection:
             # Unless something has changed since that leaves objects to remove.
-            if run_rows.lock_unchanged_run(connection, run, "attempt", "live", "status", "checkpoint"):
+            if run_rows.lock_unchanged_run(connection, run, *_LEAVES_OBJECTS):
                 run_rows.update_run(connection, run.id, untidy=False)
         return True
 

@@ -21,6 +21,7 @@ from nst_core.protocol.segments import (
     TrainSegment,
     load_segment,
     losses_uri,
+    result_uri,
     segment_checkpoint_uri,
 )
 from nst_core.storage.blobs import BlobUri
@@ -149,13 +150,12 @@ class RunRig:
         }
         return SegmentFinished(run_id=segment.run_id, attempt=segment.attempt, worker="w1", **(values | changes))
 
-    def evaluated(self, segment: TrainSegment, *, style: str = "udnie") -> SegmentFinished:
+    def evaluated(self, segment: TrainSegment, *, style: str = "udnie", nonce: str = "n") -> SegmentFinished:
         """Return the event of a worker that evaluated a run. Its weights are those of a shipped style."""
         assert segment.phase is Phase.EVALUATE
         data = shipped_style(style).weights()
-        digest = hashlib.sha256(data).hexdigest()
-        weights = self.put(f"{segment.place}result/{digest}.safetensors", data)
-        sheet = self.put(f"{segment.place}result/sheet-{digest[:12]}.jpg", b"sheet").uri
+        weights = self.put(result_uri(segment, nonce=nonce, suffix="safetensors"), data)
+        sheet = self.put(result_uri(segment, nonce=nonce, suffix="jpg"), b"sheet").uri
         return finished(
             segment,
             step=self.run(segment.run_id).step,

@@ -8,6 +8,7 @@ from nst_core.protocol.segments import TRAIN_TASK, Phase
 from nst_core.queue.connection import make_redis
 from nst_core.settings import BrokerSettings
 from scheduler.domain.runs import SegmentState, Stop
+from scheduler.runs import changes
 from scheduler.store import events as event_rows
 from scheduler.store import styles as access
 from scheduler.store import versions
@@ -475,3 +476,25 @@ def test_only_objects_that_can_no_longer_be_accepted_are_removed(runs: RunRig) -
     names = runs.stored(run_id, "checkpoints/")
     assert names == ["00000020-2-n.safetensors", "00000100-3-n.safetensors", "notes.txt"]
     assert runs.stored(run_id, "losses/") == ["2-n.csv", "3-n.csv"], "those of the attempt that was lost are gone"
+
+
+def test_results_that_were_replaced_or_lost_are_removed(runs: RunRig) -> None:
+    run_id = runs.add()
+    runs.finish(run_id)
+    assert runs.tidier.tick()
+    assert runs.stored(run_id, "result/") == ["2-n.jpg", "2-n.safetensors"]
+    runs.change(run_id, **changes.extend(runs.run(run_id), 200))
+    runs.train_to(run_id, 200)
+    lost = runs.next()
+    runs.report(begun(lost))
+    runs.evaluated(lost, nonce="lost")
+    runs.rig.clock.advance(LEASE_S + 1)
+    # Those of an attempt that began after the tidier looked, and of workers that named them otherwise.
+    others = ["6-n.jpg", "sheet-0123456789ab.jpg"]
+    for name in others:
+        runs.put(f"{lost.place}result/{name}", b"sheet")
+    runs.finish(run_id)
+    while runs.tidier.tick():
+        pass
+    assert runs.stored(run_id, "result/") == ["5-n.jpg", "5-n.safetensors", *others]
+    assert runs.run(run_id).version is not None

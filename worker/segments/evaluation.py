@@ -1,7 +1,7 @@
 """The evaluation phase of a run: its last checkpoint becomes a style, which is measured and shown on a sheet."""
 
-import hashlib
 import logging
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from nst_core.inference.stylizer import EXACT
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.weights import dump_transformer, load_transformer_bytes
 from nst_core.protocol.events import Result, SegmentFinished, TrainProgress
-from nst_core.protocol.segments import TrainSegment
+from nst_core.protocol.segments import TrainSegment, result_uri
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.config import TrainConfig
 from nst_core.training.evaluation import Evaluation, evaluate, measured_part
@@ -128,8 +128,8 @@ class Evaluator:
         )
 
     def _result(self, work: _Work) -> Result:
-        config, place = work.config, work.segment.place
-        source = self._library.open(work.segment.photos, config)
+        config, segment = work.config, work.segment
+        source = self._library.open(segment.photos, config)
         training, names = split_names(source.names, work.held_out)
         held, others = (_decoded(source, each, config) for each in (names, training))
         shown = list(islice(held, _SHOWN))
@@ -142,8 +142,9 @@ class Evaluator:
         # One after the other: a client may hold out a thousand photos.
         evaluation = self._measure(work, weights, chain(shown, held))
         sheet = images.encode(preview_sheet(_painting(work), self._pairs(work, weights, shown)), "jpg")
-        file = put_file(self._blobs, f"{place}result/{hashlib.sha256(weights).hexdigest()}.safetensors", weights)
-        sheet_uri = f"{place}result/sheet-{hashlib.sha256(sheet).hexdigest()[:12]}.jpg"
+        nonce = secrets.token_hex(4)
+        file = put_file(self._blobs, result_uri(segment, nonce=nonce, suffix="safetensors"), weights)
+        sheet_uri = result_uri(segment, nonce=nonce, suffix="jpg")
         put_file(self._blobs, sheet_uri, sheet, content_type="image/jpeg")
         held_out = evaluation.photos if is_held_out else 0
         return Result(weights=file, sheet=sheet_uri, evaluation={**evaluation.to_dict(), "held_out": held_out})

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nst_core.client.resources.runs import RunStatus
-from nst_core.protocol.segments import Phase, TrainSegment, losses_uri, segment_checkpoint_uri
+from nst_core.protocol.segments import Phase, TrainSegment, losses_uri, result_uri, segment_checkpoint_uri
 from nst_core.storage.blobs import BlobUri
 from scheduler.access.places import Permissions
 from scheduler.domain.addresses import is_scratch
@@ -61,6 +61,9 @@ def test_an_object_tells_its_attempt_by_the_name_that_workers_give_it() -> None:
     checkpoint = segment_checkpoint_uri(message, step=1234567, nonce="ab12")
     assert attempt_of(checkpoint.removeprefix("s3://nst/p/checkpoints/")) == 17
     assert attempt_of(losses_uri(message, nonce="ab12").removeprefix("s3://nst/p/losses/")) == 17
+    for suffix in ("safetensors", "jpg"):
+        result = result_uri(message, nonce="ab12", suffix=suffix)
+        assert attempt_of(result.removeprefix("s3://nst/p/result/")) == 17
 
 
 @pytest.mark.parametrize("name", ["", "notes.txt", "a-b.csv", "1.csv", "-1.csv", "1-2-3-4.csv", "a-²-n.csv", "a-b-c"])
