@@ -14,6 +14,7 @@ from nst_core.training.config import DEFAULT_STYLE_WEIGHTS, TrainConfig
 from nst_core.training.scales import STRENGTHS, STROKES
 from scheduler.domain.errors import ConflictError, RequestInvalidError
 from scheduler.domain.runs import INITIAL, Run, RunSpec, Segment
+from scheduler.runs.paintings import media_type
 from scheduler.runs.requests import check_step, option_pointer
 
 #: Checkpoints that a message names.
@@ -21,15 +22,18 @@ _NAMED = 20
 _IN_MEMORY_BYTES = 32 * 2**20
 
 
-def fork_spec(parent: Run, source: Segment, request: ForkRequest, *, initial: StoredFile) -> RunSpec:
-    """Return what a fork is to do; raise RequestInvalidError if an option cannot be used.
+def fork_spec(
+    parent: Run, source: Segment, request: ForkRequest, *, painting: StoredFile, initial: StoredFile
+) -> RunSpec:
+    """Return what a fork is to do, with copies of its own of the painting and of the checkpoint that it begins with.
 
-    A strength, if one is given, replaces that of the other run.
+    Raises RequestInvalidError if an option cannot be used. A strength, if one is given, replaces that of the other run.
     """
     spec = parent.spec
     stroke = spec.stroke if request.stroke is None else request.stroke
     return replace(
         spec,
+        painting=painting,
         config=_config(parent, request).to_dict(),
         stroke=stroke,
         strength=spec.strength if request.strength is None else request.strength,
@@ -67,7 +71,31 @@ def copy_checkpoint(blobs: BlobStore, source: StoredFile, place: BlobUri) -> Sto
 
     Raises ConflictError if it was removed since.
     """
-    target = BlobUri(place.bucket, place.key + INITIAL)
+    gone = "The checkpoint was just removed to make room for newer ones; choose another one."
+    damaged = f"The checkpoint {source.uri} is damaged; choose another one."
+    return _copy(blobs, source, BlobUri(place.bucket, place.key + INITIAL), gone=gone, damaged=damaged)
+
+
+def copy_painting(blobs: BlobStore, parent: Run, place: BlobUri) -> StoredFile:
+    """Copy the painting of a run into the place of a fork, for the other run may be deleted.
+
+    Raises ConflictError if it was deleted just now.
+    """
+    source = parent.spec.painting
+    target = BlobUri(place.bucket, place.key + source.uri.rpartition("/")[2])
+    gone, damaged = (f"The painting of {parent.id} is {what}." for what in ("not in storage", "damaged"))
+    return _copy(blobs, source, target, gone=gone, damaged=damaged, content_type=media_type(source.uri))
+
+
+def _copy(
+    blobs: BlobStore,
+    source: StoredFile,
+    target: BlobUri,
+    *,
+    gone: str,
+    damaged: str,
+    content_type: str = "application/octet-stream",
+) -> StoredFile:
     digest = hashlib.sha256()
     with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as file:
         try:
@@ -75,13 +103,11 @@ def copy_checkpoint(blobs: BlobStore, source: StoredFile, place: BlobUri) -> Sto
                 digest.update(piece)
                 file.write(piece)
         except BlobNotFoundError as error:
-            raise ConflictError(
-                "The checkpoint was just removed to make room for newer ones; choose another one."
-            ) from error
+            raise ConflictError(gone) from error
         if digest.hexdigest() != source.sha256:
-            raise ConflictError(f"The checkpoint {source.uri} is damaged; choose another one.")
+            raise ConflictError(damaged)
         file.seek(0)
-        blobs.put_file(target, file)
+        blobs.put_file(target, file, content_type=content_type)
     return StoredFile(uri=str(target), sha256=source.sha256)
 
 

@@ -16,7 +16,7 @@ from scheduler.domain.errors import ConflictError, NotFoundError, UnfinishedErro
 from scheduler.domain.runs import Run, RunSpec, Segment
 from scheduler.runs import changes
 from scheduler.runs.files import RunFiles
-from scheduler.runs.forks import check_fork, choose, copy_checkpoint, fork_spec
+from scheduler.runs.forks import check_fork, choose, copy_checkpoint, copy_painting, fork_spec
 from scheduler.runs.paintings import Painting
 from scheduler.runs.requests import RunResolver
 from scheduler.store import runs as run_rows
@@ -112,7 +112,8 @@ class RunService:
             assert source.checkpoint is not None  # of those that are kept
             place = self._resolver.place(tenant, fork_id)
             initial = copy_checkpoint(self._blobs, source.checkpoint, place)
-            return fork_spec(parent, source, request, initial=initial)
+            painting = copy_painting(self._blobs, parent, place)
+            return fork_spec(parent, source, request, painting=painting, initial=initial)
 
         hash = fingerprint(request, run_id)
         return self._accept(tenant, name, resolve, operation="fork", idempotency_key=idempotency_key, fingerprint=hash)

@@ -10,8 +10,10 @@ from fastapi.testclient import TestClient
 from nst_core.protocol.segments import Phase
 from nst_core.storage.blobs import BlobUri
 from nst_core.training.config import DEFAULT_STYLE_WEIGHTS
+from scheduler.domain.runs import place_key
 from tests.integration.conftest import LEASE_S, TENANT, Rig
 from tests.integration.run_kit import RunRig, begun, broken, finished
+from tests.integration.test_deletion import remove
 from tests.integration.test_runs_api import connect, train
 
 
@@ -208,6 +210,25 @@ def test_a_fork_starts_from_its_own_copy_of_a_checkpoint(client: TestClient, run
     card = client.get("/v1/styles/dawn").json()["card"]
     assert card["parent"] == {"run": parent, "step": 40}
     assert card["made_from"]["initial"] == f"{parent}:40"
+
+
+def test_a_fork_outlives_its_parent(client: TestClient, runs: RunRig) -> None:
+    parent = train(client, runs)
+    runs.train_to(parent, 40)
+    post(client, parent, "cancel")
+    runs.rig.clock.advance(1)
+    fork = post(client, parent, "fork", steps=70).json()
+    painting = client.get(f"/v1/runs/{parent}/painting")
+    assert client.delete(f"/v1/runs/{parent}").status_code == 204
+    remove(runs.rig)
+    assert runs.rig.blobs.list_keys(BlobUri("nst", place_key(TENANT, parent))) == []
+    segment = runs.next()
+    assert segment.initial is not None
+    for file in (segment.painting, segment.initial):
+        data = runs.rig.blobs.get(BlobUri.parse(file.uri))
+        assert hashlib.sha256(data).hexdigest() == file.sha256
+    copy = client.get(f"/v1/runs/{fork['id']}/painting")
+    assert (copy.content, copy.headers["content-type"]) == (painting.content, "image/png")
 
 
 def test_a_fork_uses_the_newest_checkpoint_and_may_have_another_strength(client: TestClient, runs: RunRig) -> None:
