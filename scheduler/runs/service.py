@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from nst_core.client.resources.runs import ForkRequest, RunStatus, TrainRequest
 from nst_core.clock import Clock
-from nst_core.storage.blobs import BlobStore
+from nst_core.errors import BlobError
+from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.system.logs import about
 from scheduler.access.idempotency import Accepted, Claim, Idempotency, fingerprint
 from scheduler.access.limits import check_new_run
@@ -23,6 +24,7 @@ from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
 from scheduler.store import styles as access
 from scheduler.store.database import Database, retried
+from scheduler.store.errors import DatabaseUnavailableError
 from scheduler.store.runs import RunChanges
 from scheduler.styles.ownership import own_style
 from scheduler.styles.pins import as_style, find_version
@@ -135,18 +137,24 @@ class RunService:
                 # Before the painting is stored: a refused run must not leave a file.
                 check_new_run(connection, tenant, limits=limits)
             spec = resolve(run_id)
-            with self._database.write() as connection:
-                check_new_run(connection, tenant, limits=limits)
-                run_rows.insert_run(
-                    connection,
-                    id=run_id,
-                    tenant=tenant,
-                    name=name,
-                    spec=spec,
-                    fingerprint=fingerprint,
-                    now=self._clock(),
-                )
-                claim.complete(connection, run_id)
+            try:
+                with self._database.write() as connection:
+                    check_new_run(connection, tenant, limits=limits)
+                    run_rows.insert_run(
+                        connection,
+                        id=run_id,
+                        tenant=tenant,
+                        name=name,
+                        spec=spec,
+                        fingerprint=fingerprint,
+                        now=self._clock(),
+                    )
+                    claim.complete(connection, run_id)
+            except DatabaseUnavailableError:
+                raise  # perhaps the run was added, and only the answer is missing
+            except Exception:
+                self._clear_place(tenant, run_id)
+                raise
             with about(run_id=run_id):
                 log.info("%s was accepted: the training of %s", run_id, name)
             return run_id
@@ -157,6 +165,15 @@ class RunService:
         if new:
             self._wake()
         return Accepted(self.get(tenant, run_id), is_new=new)
+
+    def _clear_place(self, tenant: str, run_id: str) -> None:
+        """Remove the files of a run that was not added: no remover looks at the place of a run without a row."""
+        place = self._resolver.place(tenant, run_id)
+        try:
+            for key in self._blobs.list_keys(place):
+                self._blobs.delete(BlobUri(place.bucket, key))
+        except BlobError as error:
+            log.warning("The files of %s, which was refused, cannot be removed: %s", run_id, error.message)
 
     def get(self, tenant: str, run_id: str) -> RunDetails:
         """Return a run; raise NotFoundError if the tenant has none of that id."""

@@ -4,16 +4,18 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from nst_core.client.resources.runs import ForkRequest, TrainRequest
 from nst_core.images import Picture, encode
 from nst_core.protocol.segments import sample_uri
-from nst_core.storage.blobs import BlobUri
+from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.styles import families, version_of
 from nst_core.training.config import TrainConfig
 from nst_core.training.curve import COLUMNS, dump_losses
@@ -21,8 +23,11 @@ from nst_core.training.presets import presets
 from nst_core.training.step_losses import StepLosses
 from scheduler.api.app import make_api
 from scheduler.api.forms import MAX_JSON_BYTES
+from scheduler.domain.errors import QuotaExceededError
 from scheduler.domain.keys import new_api_key
 from scheduler.runs.requests import MAX_ABOUT_BYTES
+from scheduler.store.database import Connection, Database
+from scheduler.store.errors import DatabaseUnavailableError
 from scheduler.store.tenants import Tenant
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.run_kit import RunRig, begun, broken, going
@@ -221,6 +226,65 @@ def test_a_run_that_the_quota_refuses_leaves_no_file_behind(client: TestClient, 
     answer = submit(client, runs)
     assert answer.json()["code"] == "quota_exceeded", answer.json()
     assert runs.rig.blobs.list_keys(place) == kept
+
+
+@pytest.mark.parametrize("action", ["train", "fork"])
+def test_a_run_that_is_refused_after_its_files_were_stored_leaves_none(
+    client: TestClient, runs: RunRig, action: str
+) -> None:
+    rig = runs.rig
+    parent = train(client, runs)
+    runs.train_to(parent, 40)
+    rig.service.tenants.put(Tenant(id=TENANT, limits={"max_unfinished_runs": 2}))
+    place = BlobUri("nst", f"tenants/{TENANT}/runs/")
+    kept = rig.blobs.list_keys(place)
+    written: list[BlobUri] = []
+
+    class Slow(BlobStore):
+        """A storage that is so slow that another run takes the last place in the quota meanwhile."""
+
+        @contextmanager
+        def _writing(self, uri: BlobUri) -> Iterator[None]:
+            with super()._writing(uri):
+                yield
+            if not written:
+                runs.add(name="other")
+            written.append(uri)
+
+    slow = Slow.__new__(Slow)
+    vars(slow).update(vars(rig.blobs))
+    service, request = rig.new_service(rig.database, slow).runs, TrainRequest(**body(runs))
+    requests: dict[str, Callable[[], object]] = {
+        "train": lambda: service.submit(TENANT, request),
+        "fork": lambda: service.fork(TENANT, parent, ForkRequest(steps=50)),
+    }
+    with pytest.raises(QuotaExceededError):
+        requests[action]()
+    assert len(written) == (1 if action == "train" else 2)
+    assert rig.blobs.list_keys(place) == kept
+
+
+def test_a_run_that_may_have_been_added_keeps_its_files(runs: RunRig) -> None:
+    rig = runs.rig
+    writes: list[int] = []
+
+    class Mute(Database):
+        """A database whose answer to the second transaction, which adds the run, is lost."""
+
+        @contextmanager
+        def write(self, *, wait_s: float | None = None) -> Iterator[Connection]:
+            with super().write(wait_s=wait_s) as connection:
+                yield connection
+            writes.append(1)
+            if len(writes) == 2:
+                raise DatabaseUnavailableError("The connection broke.")
+
+    mute = Mute.__new__(Mute)
+    vars(mute).update(vars(rig.database))
+    with pytest.raises(DatabaseUnavailableError):
+        rig.new_service(mute, rig.blobs).runs.submit(TENANT, TrainRequest(**body(runs)))
+    segment = runs.next()
+    assert rig.blobs.exists(BlobUri.parse(segment.painting.uri))
 
 
 BAD_PAINTINGS = {
