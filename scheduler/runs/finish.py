@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 from typing import Unpack
 
 from pydantic import TypeAdapter
@@ -12,9 +13,10 @@ from nst_core.errors import NstError, WeightsError
 from nst_core.protocol.events import Result
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.control.setbacks import Setbacks, of_run
+from scheduler.domain.cards import completed
 from scheduler.domain.errors import StyleExistsError
 from scheduler.domain.runs import Run, SegmentState
-from scheduler.runs.cards import make_card
+from scheduler.runs.cards import about_of, make_card
 from scheduler.runs.losses import final_losses
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
@@ -77,7 +79,8 @@ class RunFinisher:
             raise WeightsError(f"{result.weights.uri} is not what the worker has put there.")
         with self._database.read() as connection:
             segments = segment_rows.list_segments(connection, run.id)
-        card = make_card(run, final_losses=final_losses(self._blobs, segments))
+            about = about_of(connection, run)
+        card = make_card(run, about=about, final_losses=final_losses(self._blobs, segments))
         return StyleRow(
             name=run.name,
             version=kept.sha256,
@@ -102,8 +105,11 @@ class RunFinisher:
 def publish(connection: Connection, style: StyleRow, *, run_id: str | None, only_note: bool, now: float) -> bool:
     """Record a version of a style, and publish it unless the name belongs to nst.
 
-    Return whether it is the current version.
+    Its card is completed by that of the present version. Return whether it is the current version.
     """
+    present = access.find_style(connection, style.name, tenant=style.tenant)
+    if present is not None and present.tenant == style.tenant:
+        style = replace(style, card=completed(style.card, present.card))
     versions.add_version(connection, style.version, style.weights, style.index, style.network, now=now)
     versions.put_card(connection, style.name, style.version, style.card, tenant=style.tenant, run_id=run_id, now=now)
     if only_note:

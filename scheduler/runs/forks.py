@@ -4,6 +4,7 @@ import hashlib
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from nst_core.client.resources.runs import ForkRequest, Parent
 from nst_core.errors import BlobNotFoundError, ConfigError
@@ -23,11 +24,18 @@ _IN_MEMORY_BYTES = 32 * 2**20
 
 
 def fork_spec(
-    parent: Run, source: Segment, request: ForkRequest, *, painting: StoredFile, initial: StoredFile
+    parent: Run,
+    source: Segment,
+    request: ForkRequest,
+    *,
+    painting: StoredFile,
+    initial: StoredFile,
+    about: dict[str, Any],
 ) -> RunSpec:
     """Return what a fork is to do, with copies of its own of the painting and of the checkpoint that it begins with.
 
     Raises RequestInvalidError if an option cannot be used. A strength, if one is given, replaces that of the other run.
+    `about` is what clients say of the other run's style.
     """
     spec = parent.spec
     stroke = spec.stroke if request.stroke is None else request.stroke
@@ -40,6 +48,7 @@ def fork_spec(
         initial=initial,
         initial_name=f"{parent.id}:{source.to_step}",
         publish=spec.publish if request.publish is None else request.publish,
+        about=about,
         parent=Parent(run=parent.id, step=source.to_step),
         traceparent=traceparent(),
     )

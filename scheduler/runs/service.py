@@ -16,6 +16,7 @@ from scheduler.access.tenants import Tenants
 from scheduler.domain.errors import ConflictError, NotFoundError, UnfinishedError
 from scheduler.domain.runs import Run, RunSpec, Segment
 from scheduler.runs import changes
+from scheduler.runs.cards import about_of
 from scheduler.runs.files import RunFiles
 from scheduler.runs.forks import check_fork, choose, copy_checkpoint, copy_painting, fork_spec
 from scheduler.runs.paintings import Painting
@@ -27,7 +28,7 @@ from scheduler.store.database import Database, retried
 from scheduler.store.errors import DatabaseUnavailableError
 from scheduler.store.runs import RunChanges
 from scheduler.styles.ownership import own_style
-from scheduler.styles.pins import as_style, find_version
+from scheduler.styles.pins import find_version, to_publish
 
 log = logging.getLogger(__name__)
 
@@ -110,12 +111,13 @@ class RunService:
             check_fork(parent, request)
             with self._database.read() as connection:
                 kept = segment_rows.kept_checkpoints(connection, [parent.id])[parent.id]
+                said = about_of(connection, parent)
             source = choose(parent, kept, request.step)
             assert source.checkpoint is not None  # of those that are kept
             place = self._resolver.place(tenant, fork_id)
             initial = copy_checkpoint(self._blobs, source.checkpoint, place)
             painting = copy_painting(self._blobs, parent, place)
-            return fork_spec(parent, source, request, painting=painting, initial=initial)
+            return fork_spec(parent, source, request, painting=painting, initial=initial, about=said)
 
         hash = fingerprint(request, run_id)
         return self._accept(tenant, name, resolve, operation="fork", idempotency_key=idempotency_key, fingerprint=hash)
@@ -238,11 +240,11 @@ class RunService:
 
         def publish() -> None:
             with self._database.write() as connection:
-                own_style(connection, run.name, tenant)
+                present = own_style(connection, run.name, tenant)
                 found = find_version(connection, tenant, run.name, version, pointer="")
                 if found is None:
                     raise NotFoundError(f"There is no version {version} of {run.name!r}.")
-                access.put_style(connection, as_style(found, tenant=tenant), now=self._clock())
+                access.put_style(connection, to_publish(found, present, tenant=tenant), now=self._clock())
 
         retried(publish)
         return self.get(tenant, run_id)

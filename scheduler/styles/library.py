@@ -17,7 +17,7 @@ from scheduler.store.database import Database, retried
 from scheduler.store.styles import StyleRow
 from scheduler.store.versions import VersionRow
 from scheduler.styles.ownership import own_style
-from scheduler.styles.pins import as_style, find_version
+from scheduler.styles.pins import as_style, find_version, to_publish
 from scheduler.styles.weights import check_card, keep_weights, put_weights
 
 
@@ -148,11 +148,11 @@ class StyleLibrary:
 
         def publish() -> StyleRow:
             with self._database.write() as connection:
-                own_style(connection, name, tenant)
+                present = own_style(connection, name, tenant)
                 found = find_version(connection, tenant, name, version, pointer="/version")
                 if found is None or found.tenant != tenant:
                     raise NotFoundError(f"You have not created a version {version} of {name!r}.")
-                style = as_style(found)
+                style = to_publish(found, present, tenant=tenant)
                 access.put_style(connection, style, now=self._clock())
                 return style
 

@@ -2,12 +2,14 @@
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from nst_core.blends import is_blend, name_of, parse_blend
 from nst_core.errors import ConfigError
 from nst_core.nets.transformer_config import NOT_BLENDED, TransformerConfig
 from nst_core.protocol.chunks import BlendPart, StyleRef
 from nst_core.styles import version_of_blend
+from scheduler.domain.cards import completed
 from scheduler.domain.errors import RequestInvalidError
 from scheduler.domain.looks import Look, look_of
 from scheduler.store import styles as access
@@ -98,6 +100,14 @@ def find_version(connection: Connection, tenant: str, name: str, prefix: str, *,
     if len(found) > 1:
         raise RequestInvalidError(f"{len(found)} versions of {name!r} begin with {prefix}.", pointer=pointer)
     return found[0] if found else None
+
+
+def to_publish(version: VersionRow, present: StyleRow | None, *, tenant: str) -> StyleRow:
+    """Return a version as a tenant's style; if it was never published, the present card completes its card."""
+    style = as_style(version, tenant=tenant)
+    if version.published_at is not None or present is None:
+        return style
+    return replace(style, card=completed(style.card, present.card))
 
 
 def as_style(version: VersionRow, *, tenant: str | None = None) -> StyleRow:

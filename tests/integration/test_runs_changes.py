@@ -14,7 +14,7 @@ from scheduler.domain.runs import place_key
 from tests.integration.conftest import LEASE_S, TENANT, Rig
 from tests.integration.run_kit import RunRig, begun, broken, finished
 from tests.integration.test_deletion import remove
-from tests.integration.test_runs_api import connect, train
+from tests.integration.test_runs_api import connect, picture, train
 
 
 @pytest.fixture
@@ -264,6 +264,87 @@ def test_the_strength_of_a_fork_with_weights_of_its_own_is_relative_to_these(
     fork = post(client, parent, "fork", steps=10, name="dusk", strength=2.0, options=options)
     assert fork.status_code == 202, fork.json()
     assert fork.json()["config"]["style_weights"] == weights
+
+
+LOOK = {"stroke": "varied", "faces": "protect"}
+
+
+def edit_card(client: TestClient, runs: RunRig, name: str, **changes: Any) -> None:
+    """Change the card of a style's present version as people do: by an import that replaces it."""
+    style = client.get(f"/v1/styles/{name}").json()
+    weights = f"s3://nst/{runs.rig.prefix}/edited.safetensors"
+    runs.put(weights, client.get(f"/v1/styles/{name}/weights").content)
+    body = {"weights": weights, "card": style["card"] | changes, "replace": True}
+    assert client.put(f"/v1/styles/{name}", json=body).json()["version"] == style["version"]
+
+
+def test_an_extended_run_keeps_what_was_written_into_its_card(client: TestClient, runs: RunRig) -> None:
+    run_id = train(client, runs, about={"title": "Nigth", "look": {"stroke": 2}})
+    runs.finish(run_id)
+    edit_card(client, runs, "night", title="Night", artist="Someone", look=LOOK)
+    before = client.get("/v1/styles/night").json()
+    post(client, run_id, "extend", steps=300)
+    runs.finish(run_id, style="great_wave")
+    after = client.get("/v1/styles/night").json()
+    assert after["version"] != before["version"]
+    assert {name: after["card"][name] for name in ("title", "artist", "look")} == {
+        "title": "Night",
+        "artist": "Someone",
+        "look": LOOK,
+    }
+    assert (after["card"]["steps"], after["card"]["run"]) == (300, run_id)
+
+
+@pytest.mark.parametrize("name", ["night", "dawn"])
+def test_a_fork_keeps_what_was_written_into_the_card_of_its_parent(client: TestClient, runs: RunRig, name: str) -> None:
+    parent = train(client, runs, about={"title": "Nigth"})
+    runs.finish(parent)
+    edit_card(client, runs, "night", title="Night", look=LOOK)
+    fork = post(client, parent, "fork", steps=10, name=name).json()
+    assert fork["about"] == {"title": "Night", "look": LOOK}
+    runs.finish(fork["id"], style="great_wave")
+    card = client.get(f"/v1/styles/{name}").json()["card"]
+    assert (card["title"], card["look"], card["parent"]["run"]) == ("Night", LOOK, parent)
+
+
+@pytest.mark.parametrize("publisher", ["end", "run", "style"])
+def test_a_new_training_takes_the_look_and_of_the_same_painting_its_names(
+    client: TestClient, runs: RunRig, publisher: str
+) -> None:
+    def card_after(style: str, **changes: Any) -> Any:
+        run_id = train(client, runs, publish=publisher == "end", **changes)
+        if publisher == "end":
+            edit_card(client, runs, "night", look=LOOK)
+        runs.finish(run_id, style=style)
+        if publisher != "end":
+            edit_card(client, runs, "night", look=LOOK)  # the name still stands for the version before
+        version = client.get(f"/v1/runs/{run_id}").json()["version"]
+        if publisher == "run":
+            post(client, run_id, "publish")
+        elif publisher == "style":
+            client.post("/v1/styles/night/publish", json={"version": version})
+        found = client.get("/v1/styles/night").json()
+        assert found["version"] == version
+        return found["card"]
+
+    runs.finish(train(client, runs, about={"title": "Night", "rights": "Free"}))
+    card = card_after("great_wave", about={"title": "Starry Night"})
+    assert (card["title"], card["rights"], card["look"]) == ("Starry Night", "Free", LOOK)
+    other = f"s3://nst/{runs.rig.prefix}/day.png"
+    runs.put(other, picture(100, 80, suffix="png"))
+    card = card_after("the_scream", painting=other)
+    assert card["look"] == LOOK
+    assert not card.keys() & {"title", "rights"}
+    assert card_after("wheat_field", about={"look": {}})["look"] == {}
+
+
+def test_a_version_that_was_published_before_keeps_its_card(client: TestClient, runs: RunRig) -> None:
+    first = train(client, runs)
+    runs.finish(first)
+    runs.finish(train(client, runs), style="great_wave")
+    edit_card(client, runs, "night", look=LOOK)
+    post(client, first, "publish")
+    assert "look" not in client.get("/v1/styles/night").json()["card"]
 
 
 def test_a_run_that_cannot_be_forked_gives_the_reason(client: TestClient, runs: RunRig) -> None:

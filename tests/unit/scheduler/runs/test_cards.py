@@ -24,7 +24,7 @@ def test_a_card_says_what_the_client_knows_and_what_the_run_knows() -> None:
         photos={"count": 184, "held_out": 16, "skipped": 2, "reasons": {"a.jpg": "damaged"}, "warning": None},
         result={"evaluation": {"ssim": 0.5}},
     )
-    card = make_card(run, final_losses={"total": 1.0})
+    card = make_card(run, about=spec.about, final_losses={"total": 1.0})
     assert (card["title"], card["steps"], card["run"]) == ("Night", 100, "run_1")
     assert card["evaluation"] == {"ssim": 0.5}
     assert card["final_losses"] == {"total": 1.0}
@@ -37,7 +37,7 @@ def test_a_card_says_what_the_client_knows_and_what_the_run_knows() -> None:
 
 def test_a_card_has_the_warning_about_the_photos() -> None:
     photos = {"count": 5, "held_out": 2, "skipped": 0, "reasons": {}, "warning": "Only 2 photos are held out."}
-    card = make_card(replace(RUN, photos=photos), final_losses={})
+    card = make_card(replace(RUN, photos=photos), about={}, final_losses={})
     assert card["made_from"]["photos"]["warning"] == "Only 2 photos are held out."
 
 

@@ -1,0 +1,34 @@
+"""Cards of styles: what clients say of a painting and how its style is shown, beside what runs say of a training."""
+
+from typing import Any
+
+#: What runs write into cards; all else there is from clients.
+_FROM_RUNS = frozenset({"method", "training", "final_losses", "evaluation", "steps", "run", "made_from", "parent"})
+#: True of a painting, whoever trains a style of it.
+_OF_PAINTINGS = ("title", "artist", "year", "rights")
+
+
+def said_in(card: dict[str, Any]) -> dict[str, Any]:
+    """Return what clients say in a card, without what a run says."""
+    return {name: value for name, value in card.items() if name not in _FROM_RUNS}
+
+
+def completed(card: dict[str, Any], present: dict[str, Any]) -> dict[str, Any]:
+    """Return the card of a new version of a style with what it lacks and the style's present card has.
+
+    That is the look, for jobs go on to ask for it; and the names and the rights of the painting, if it is the same.
+    """
+    names = ("look", *(_OF_PAINTINGS if _is_of_same_painting(card, present) else ()))
+    return {name: present[name] for name in names if name in present} | card
+
+
+def _is_of_same_painting(card: dict[str, Any], other: dict[str, Any]) -> bool:
+    painting = _painting_sha256(card)
+    return painting is not None and painting == _painting_sha256(other)
+
+
+def _painting_sha256(card: dict[str, Any]) -> str | None:
+    """Return the hash of the painting that a style was trained on; cards from clients may say anything there."""
+    made_from = card.get("made_from")
+    found = made_from.get("painting_sha256") if isinstance(made_from, dict) else None
+    return found if isinstance(found, str) else None
