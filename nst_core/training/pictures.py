@@ -14,8 +14,9 @@ from nst_core.images import Limits, Picture, encode
 from nst_core.nets.grain import noise
 from nst_core.nets.palettes import Palette, finished
 from nst_core.nets.tensors import to_tensor
-from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
+from nst_core.nets.transformer import TransformerNet
 from nst_core.training.files import write_whole
+from nst_core.training.paintings import style_size
 
 Pixels = npt.NDArray[np.uint8]
 #: Longest side of a sample: a network takes about 1 GB for a million pixels.
@@ -42,14 +43,11 @@ def parse_style(data: bytes, *, size_px: int, name: str) -> Tensor:
     is under 16 pixels before or after resizing.
     """
     image = Image.fromarray(_decode(data, name, max_px=None).rgb)
-    scale = size_px / max(image.size)
-    width, height = (round(side * scale) for side in image.size)
-    if min(width, height) < MIN_SIDE_PX:
-        raise ImageTooSmallError(
-            f"{name}: with a longest side of {size_px} pixels the style is {width} x {height}; "
-            f"each side must have at least {MIN_SIDE_PX}."
-        )
-    return to_tensor(np.array(image.resize((width, height), Image.Resampling.LANCZOS)))
+    try:
+        size = style_size(image.size, size_px)
+    except ImageTooSmallError as error:
+        raise ImageTooSmallError(f"{name}: {error.message}") from error
+    return to_tensor(np.array(image.resize(size, Image.Resampling.LANCZOS)))
 
 
 def load_sample(path: Path) -> Tensor:

@@ -12,11 +12,12 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from nst_core.client.resources.runs import TrainRequest
+from nst_core.training.paintings import MAX_PAINTING_BYTES
 from scheduler.api.json_bodies import off_the_loop, parse
 from scheduler.api.spools import fill, new_spool
 from scheduler.domain.addresses import storable
 from scheduler.domain.errors import RequestInvalidError, TooLargeError
-from scheduler.runs.paintings import MAX_PAINTING_BYTES, POINTER, Painting, too_large
+from scheduler.runs.paintings import POINTER, Painting, too_large
 
 #: The limit for the JSON, without the painting.
 MAX_JSON_BYTES = 2**20

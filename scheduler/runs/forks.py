@@ -15,7 +15,7 @@ from nst_core.training.config import DEFAULT_STYLE_WEIGHTS, TrainConfig
 from nst_core.training.scales import STRENGTHS, STROKES
 from scheduler.domain.errors import ConflictError, RequestInvalidError
 from scheduler.domain.runs import INITIAL, Run, RunSpec, Segment
-from scheduler.runs.paintings import media_type
+from scheduler.runs import paintings
 from scheduler.runs.requests import check_step, option_pointer
 
 #: Checkpoints that a message names.
@@ -59,6 +59,16 @@ def check_fork(parent: Run, request: ForkRequest) -> None:
     _config(parent, request)
 
 
+def check_painting(blobs: BlobStore, parent: Run, request: ForkRequest) -> None:
+    """Raise RequestInvalidError if the painting becomes too thin for the strokes of a fork."""
+    before, px = (parent.config or parent.spec.config)["style_size_px"], _config(parent, request).style_size_px
+    if px >= before:
+        return  # the other run has trained on less
+    painting = paintings.fetch(blobs, BlobUri.parse(parent.spec.painting.uri))
+    pointer = "/options/style_size_px" if request.stroke is None else "/stroke"
+    paintings.check_size(paintings.check(painting, tenant=parent.tenant), px, pointer=pointer)
+
+
 def choose(parent: Run, kept: Sequence[Segment], step: int | None) -> Segment:
     """Return the segment whose checkpoint a fork begins with: the newest, or that of a step.
 
@@ -93,7 +103,7 @@ def copy_painting(blobs: BlobStore, parent: Run, place: BlobUri) -> StoredFile:
     source = parent.spec.painting
     target = BlobUri(place.bucket, place.key + source.uri.rpartition("/")[2])
     gone, damaged = (f"The painting of {parent.id} is {what}." for what in ("not in storage", "damaged"))
-    return _copy(blobs, source, target, gone=gone, damaged=damaged, content_type=media_type(source.uri))
+    return _copy(blobs, source, target, gone=gone, damaged=damaged, content_type=paintings.media_type(source.uri))
 
 
 def _copy(

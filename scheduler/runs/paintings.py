@@ -14,11 +14,9 @@ from nst_core.formats import MEDIA_TYPES
 from nst_core.images.picture import Limits
 from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.training.paintings import MAX_PAINTING_BYTES, MIN_PAINTING_PX, style_size
 from scheduler.domain.errors import RateLimitedError, RequestInvalidError, TooLargeError
 
-MAX_PAINTING_BYTES = 64 * 2**20
-#: A smaller picture has no strokes that could be learned.
-MIN_PAINTING_PX = 64
 POINTER = "/painting"
 #: Requests of one tenant, and of all, whose paintings may be read at the same time. Each takes a thread that other
 #: requests need, and a painting that is slow to decode keeps a decoder busy for seconds.
@@ -88,8 +86,8 @@ class _Turns:
 _TURNS = _Turns()
 
 
-def check(painting: Painting, *, tenant: str) -> None:
-    """Raise RequestInvalidError unless a painting is a picture that a style can be learned from.
+def check(painting: Painting, *, tenant: str) -> tuple[int, int]:
+    """Return the size of a painting; raise RequestInvalidError unless a style can be learned from it.
 
     Raises RateLimitedError if many other paintings are being read.
     """
@@ -97,10 +95,24 @@ def check(painting: Painting, *, tenant: str) -> None:
         raise too_large()
     try:
         with _TURNS.take(tenant):
-            decoder.check(painting.data, Limits(min_side_px=MIN_PAINTING_PX))
+            return decoder.check(painting.data, Limits(min_side_px=MIN_PAINTING_PX))
     except ImageError as error:
-        message = f"The painting cannot be used ({error.code}): {error.message}"
-        raise RequestInvalidError(message, pointer=POINTER) from error
+        raise _refused(error, POINTER) from error
+
+
+def check_size(size: tuple[int, int], style_size_px: int, *, pointer: str = POINTER) -> None:
+    """Raise RequestInvalidError if a painting becomes too thin with the longest side that a training gives it.
+
+    `pointer` is the field of the request that is the reason.
+    """
+    try:
+        style_size(size, style_size_px)
+    except ImageError as error:
+        raise _refused(error, pointer) from error
+
+
+def _refused(error: ImageError, pointer: str) -> RequestInvalidError:
+    return RequestInvalidError(f"The painting cannot be used ({error.code}): {error.message}", pointer=pointer)
 
 
 def keep(blobs: BlobStore, painting: Painting, place: BlobUri) -> StoredFile:

@@ -77,7 +77,7 @@ class RunResolver:
             raise RequestInvalidError(message, pointer="/held_out")
         if painting is None:
             painting = paintings.fetch(self._blobs, address)
-        paintings.check(painting, tenant=tenant)
+        _check_size(paintings.check(painting, tenant=tenant), request, recipe.config)
         return RunSpec(
             painting=paintings.keep(self._blobs, painting, self.place(tenant, run_id)),
             painting_source=painting.name,
@@ -249,6 +249,15 @@ def check_step(config: TrainConfig) -> None:
             pointer="/options",
         )
     check_trained(config.transformer, pointer="/options/transformer")
+
+
+def _check_size(size: tuple[int, int], request: TrainRequest, config: TrainConfig) -> None:
+    """Raise RequestInvalidError if a painting of a size becomes too thin, with the place of what makes it so."""
+    pointer = "/options/style_size_px" if "style_size_px" in request.options else paintings.POINTER
+    if request.stroke < 1:
+        paintings.check_size(size, round(config.style_size_px / request.stroke), pointer=pointer)
+        pointer = "/stroke"
+    paintings.check_size(size, config.style_size_px, pointer=pointer)
 
 
 def option_pointer(options: Mapping[str, Any], error: ConfigError) -> str:

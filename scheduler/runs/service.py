@@ -18,7 +18,7 @@ from scheduler.domain.runs import Run, RunSpec, Segment
 from scheduler.runs import changes
 from scheduler.runs.cards import about_of
 from scheduler.runs.files import RunFiles
-from scheduler.runs.forks import check_fork, choose, copy_checkpoint, copy_painting, fork_spec
+from scheduler.runs.forks import check_fork, check_painting, choose, copy_checkpoint, copy_painting, fork_spec
 from scheduler.runs.paintings import Painting
 from scheduler.runs.requests import RunResolver
 from scheduler.store import runs as run_rows
@@ -114,6 +114,7 @@ class RunService:
                 said = about_of(connection, parent)
             source = choose(parent, kept, request.step)
             assert source.checkpoint is not None  # of those that are kept
+            check_painting(self._blobs, parent, request)
             place = self._resolver.place(tenant, fork_id)
             initial = copy_checkpoint(self._blobs, source.checkpoint, place)
             painting = copy_painting(self._blobs, parent, place)

@@ -311,6 +311,28 @@ def test_a_painting_under_64_px_is_refused(client: TestClient, runs: RunRig) -> 
         assert submit(client, runs, painting=uri).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("size", "changes", "pointer"),
+    [
+        ((192, 64), {"stroke": 0.05}, "/stroke"),
+        ((192, 64), {"stroke": 0.5, "options": {"style_size_px": 80}}, "/stroke"),
+        ((192, 64), {"options": {"style_size_px": 40}}, "/options/style_size_px"),
+        ((64, 2700), {}, "/painting"),
+        ((64, 2700), {"stroke": 0.9}, "/painting"),
+    ],
+)
+def test_a_painting_that_is_too_thin_for_its_strokes_is_refused_at_once(
+    client: TestClient, runs: RunRig, size: tuple[int, int], changes: dict[str, Any], pointer: str
+) -> None:
+    uri = f"s3://nst/{runs.rig.prefix}/thin.png"
+    runs.put(uri, picture(*size, suffix="png"))
+    answer = submit(client, runs, painting=uri, **changes)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer), answer.json()
+    assert "image_too_small" in answer.json()["detail"]
+    larger = {"stroke": 1.5} | ({"options": {"style_size_px": 80}} if "options" in changes else {})
+    assert submit(client, runs, painting=uri, **larger).status_code == 202
+
+
 WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"name": "../x"}, "/name"),
     ({"name": None}, "/name"),

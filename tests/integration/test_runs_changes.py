@@ -366,6 +366,22 @@ def test_a_run_that_cannot_be_forked_gives_the_reason(client: TestClient, runs: 
     assert (taken.status_code, taken.json()["code"]) == (409, "style_exists")
 
 
+def test_a_fork_whose_strokes_are_too_small_for_the_painting_is_refused(client: TestClient, runs: RunRig) -> None:
+    painting = f"s3://nst/{runs.rig.prefix}/thin.png"
+    runs.put(painting, picture(192, 64, suffix="png"))
+    parent = train(client, runs, painting=painting, stroke=0.5)
+    runs.train_to(parent, 20)
+    post(client, parent, "pause")
+    for changes, pointer in (
+        ({"stroke": 0.05}, "/stroke"),
+        ({"options": {"style_size_px": 40}}, "/options/style_size_px"),
+    ):
+        answer = post(client, parent, "fork", steps=10, **changes)
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer), answer.json()
+        assert "image_too_small" in answer.json()["detail"]
+    assert post(client, parent, "fork", steps=10, stroke=0.1).status_code == 202
+
+
 def test_a_style_is_published_when_the_client_asks(client: TestClient, runs: RunRig) -> None:
     run_id = train(client, runs, publish=False)
     assert post(client, run_id, "publish").status_code == 409

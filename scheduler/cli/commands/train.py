@@ -1,12 +1,14 @@
 """`nst styles train` and `nst styles watch`: train a style of any painting on the workers."""
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
 from nst_core.client import Client
 from nst_core.client.resources.runs import Run, TrainRequest
+from nst_core.client.resources.styles import Preset
 from nst_core.training.scales import STRENGTHS, STROKES
 from scheduler.cli.commands.parameters import AsJson, Fields
 from scheduler.cli.exits import ExitCode, UsageError, code_for_status
@@ -110,8 +112,12 @@ def train(
     session = session_of(context)
     fields = parse_fields(options or ())
     with session.client() as client:
-        _check(client, preset=preset, family=family, initial=initial)
-        inputs = upload_training(session, client, painting=painting, data=data, samples=samples or ())
+        presets = client.runs.presets()
+        _check(client, presets, preset=preset, family=family, initial=initial)
+        size_px = _style_size_px(presets, preset=preset, family=family, stroke=stroke, options=fields)
+        inputs = upload_training(
+            session, client, painting=painting, data=data, samples=samples or (), style_size_px=size_px
+        )
         run = client.runs.train(
             TrainRequest(
                 name=name,
@@ -156,9 +162,10 @@ def say_submitted(session: Session, run: Run, *, as_json: bool) -> None:
     session.hint("Watch it with", "styles", "watch", run.name)
 
 
-def _check(client: Client, *, preset: str | None, family: str | None, initial: str | None) -> None:
+def _check(
+    client: Client, presets: Sequence[Preset], *, preset: str | None, family: str | None, initial: str | None
+) -> None:
     """Raise an error for a wrong name before anything is uploaded."""
-    presets = client.runs.presets()
     if preset is not None and preset not in (known := [each.name for each in presets]):
         raise UsageError(f"There is no preset {preset}; known are {', '.join(known)}.")
     if family is not None and family not in (known := [name for each in presets for name in each.families]):
@@ -166,6 +173,18 @@ def _check(client: Client, *, preset: str | None, family: str | None, initial: s
     if initial is not None and initial != "none":
         name, version = parse_style(initial)
         client.style(name, version=version)
+
+
+def _style_size_px(
+    presets: Sequence[Preset], *, preset: str | None, family: str | None, stroke: float, options: Mapping[str, Any]
+) -> int | None:
+    """Return the longest side that a painting gets in a training; None if only the API knows it."""
+    from nst_core.training.presets import DEFAULT, DEFAULT_OF_FAMILY  # late, because it needs NumPy
+
+    name = preset or (DEFAULT if family is None else DEFAULT_OF_FAMILY)
+    config = next((each.config for each in presets if each.name == name), {})
+    px = options.get("style_size_px", config.get("style_size_px"))
+    return round(px * stroke) if isinstance(px, int) else None
 
 
 def _to_the_end(session: Session, client: Client, run: Run, *, as_json: bool) -> ExitCode:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from nst_core.client import Client
-from nst_core.errors import ImageError
+from nst_core.errors import ImageError, ImageTooLargeError
 from scheduler.cli.exits import UsageError
 from scheduler.cli.session import Session
 from scheduler.cli.transfer.inputs import find, say_left
@@ -29,19 +29,26 @@ class TrainInputs:
 
 
 def upload_training(
-    session: Session, client: Client, *, painting: str, data: str | None, samples: Sequence[str]
+    session: Session,
+    client: Client,
+    *,
+    painting: str,
+    data: str | None,
+    samples: Sequence[str],
+    style_size_px: int | None = None,
 ) -> TrainInputs:
     """Upload the painting, the photos and the samples that are on this machine, and return all addresses.
 
-    A wrong name or a broken painting is reported before anything is uploaded. A photo that is also a sample is uploaded
-    once. Raises UsageError, or ImageError if the painting is not an image.
+    A wrong name or a painting that cannot be used, with `style_size_px` as its longest side if that is known, is
+    reported before anything is uploaded. A photo that is also a sample is uploaded once. Raises UsageError, or
+    ImageError for the painting.
     """
     samples = list(dict.fromkeys(samples))
     if len(samples) > MAX_SAMPLES:
         raise UsageError(f"A training takes at most {MAX_SAMPLES} samples, not {len(samples)}.")
     pictures = read_pictures(session, client, [painting, *samples])
     if not painting.startswith(S3):
-        _check_painting(Path(painting))
+        _check_painting(Path(painting), style_size_px)
     photos = _photos(session, client, data)
     # The results of a sample are named by its stem. It is unique among `pictures`, but may not be among the photos.
     shared = {each.photo.path.resolve(): PurePosixPath(each.photo.name).stem for each in photos}
@@ -82,11 +89,16 @@ def _photos(session: Session, client: Client, data: str | None) -> list[Hashed]:
     return photos
 
 
-def _check_painting(path: Path) -> None:
-    """Raise ImageError if a file is not an image, before a thousand photos are uploaded for nothing."""
-    from nst_core.images import decode  # late, because only training needs Pillow
+def _check_painting(path: Path, style_size_px: int | None) -> None:
+    """Raise ImageError for a painting that the API would refuse, before a thousand photos are uploaded for nothing."""
+    from nst_core.images import Limits, decode  # late, because only training needs Pillow
+    from nst_core.training.paintings import MAX_PAINTING_BYTES, MIN_PAINTING_PX, style_size
 
     try:
-        decode(path.read_bytes())
+        if path.stat().st_size > MAX_PAINTING_BYTES:
+            raise ImageTooLargeError(f"A painting may have at most {MAX_PAINTING_BYTES:,} bytes.")
+        height, width, _ = decode(path.read_bytes(), Limits(min_side_px=MIN_PAINTING_PX)).rgb.shape
+        if style_size_px is not None:
+            style_size((width, height), style_size_px)
     except ImageError as error:
         raise type(error)(f"{path}: {error.message}") from error

@@ -10,8 +10,13 @@ OTHER_ID = "run_01a200f49ffc70780bfa5c53"
 LOSSES = {"content": 134302.1, "style": 55312.2, "tv": 0.0, "stability": 0.0, "shift": 0.0, "total": 189614.3}
 PRESETS = {
     "data": [
-        {"name": "standard", "summary": "2,000 steps", "config": {"steps": 2000}},
-        {"name": "norms", "summary": "100 steps", "config": {"steps": 100}, "families": ["painters"]},
+        {"name": "standard", "summary": "2,000 steps", "config": {"steps": 2000, "style_size_px": 640}},
+        {
+            "name": "norms",
+            "summary": "100 steps",
+            "config": {"steps": 100, "style_size_px": 200},
+            "families": ["painters"],
+        },
     ]
 }
 

@@ -51,7 +51,7 @@ def test_a_style_without_colours_or_with_opacity_is_rgb(tmp_path: Path) -> None:
 def test_a_style_that_is_too_small_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageTooSmallError, match=r"style.png: .*3 x 3"):
         load_style(saved(tmp_path / "style.png", soft_picture(0, 3, 3)), size_px=512)
-    with pytest.raises(ImageTooSmallError, match="longest side of 64 pixels the style is 64 x 13"):
+    with pytest.raises(ImageTooSmallError, match="longest side of 64 pixels the painting has 64 x 13"):
         load_style(saved(tmp_path / "style.png", soft_picture(0, 200, 40)), size_px=64)
 
 
@@ -109,5 +109,5 @@ def test_errors_begin_with_the_name_that_bytes_were_given() -> None:
     with pytest.raises(ImageDecodeError, match=r"^s3://bucket/photo\.jpg: "):
         parse_sample(b"This is no picture.", name="s3://bucket/photo.jpg")
     narrow = encoded(soft_picture(0, 200, 40))
-    with pytest.raises(ImageTooSmallError, match=r"^The painting: with a longest side of 64 pixels"):
+    with pytest.raises(ImageTooSmallError, match=r"^The painting: With a longest side of 64 pixels"):
         parse_style(narrow, size_px=64, name="The painting")

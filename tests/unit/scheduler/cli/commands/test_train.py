@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from nst_core.training.paintings import MAX_PAINTING_BYTES
 from scheduler.cli.exits import ExitCode
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, problem
 from tests.unit.scheduler.canned_runs import PRESETS, RUN_ID, run_json, sample_json
@@ -51,6 +52,15 @@ def test_a_family_is_sent_by_its_name(api: CannedApi, here: Run) -> None:
         (["text.png"], ExitCode.LOCAL, "text.png: "),
         (["gone.png"], ExitCode.USAGE, "There is no file or folder gone.png."),
         (["photos"], ExitCode.USAGE, "photos is a folder; one picture is needed."),
+        (["small.png"], ExitCode.LOCAL, "small.png: The image is 63 x 100 pixels; each side must have at least 64."),
+        (["thin.png"], ExitCode.LOCAL, "thin.png: With a longest side of 640 pixels the painting has 640 x 15; "),
+        (
+            ["night.png", "--family", "painters", "--stroke", "0.05"],
+            ExitCode.LOCAL,
+            "night.png: With a longest side of 10 ",
+        ),
+        (["night.png", "--set", "style_size_px=15"], ExitCode.LOCAL, "night.png: With a longest side of 15 pixels"),
+        (["heavy.png"], ExitCode.LOCAL, "heavy.png: A painting may have at most 67,108,864 bytes."),
         (["night.png", "--data", "night.png"], ExitCode.USAGE, "night.png is a file; --data takes a folder of photos"),
         (["night.png", "--data", "empty"], ExitCode.USAGE, "There are no photos in empty."),
         (["night.png", "--sample", "gone.jpg"], ExitCode.USAGE, "There is no file or folder gone.jpg."),
@@ -75,6 +85,10 @@ def test_errors_are_reported_before_anything_is_uploaded(
     monkeypatch.chdir(tmp_path)
     picture(tmp_path / "night.png")
     picture(tmp_path / "photos" / "a.jpg")
+    Image.new("RGB", (63, 100)).save(tmp_path / "small.png")
+    Image.new("RGB", (2700, 64)).save(tmp_path / "thin.png")
+    with (tmp_path / "heavy.png").open("wb") as file:
+        file.truncate(MAX_PAINTING_BYTES + 1)
     (tmp_path / "text.png").write_text("This is no picture.\n" * 20)
     (tmp_path / "empty").mkdir()
     api.on("GET", "/v1/styles/monet", problem(404, "not_found", "There is no style 'monet'."))
