@@ -69,7 +69,7 @@ def export(
     """Write a style to a folder that `nst styles import` accepts.
 
     The folder gets the weights and the card, and if this scheduler trained the style, the preview sheet and the loss
-    curve. The weights are those of all styles of its network.
+    curve, except for versions from before an extension. The weights are those of all styles of its network.
     """
     session = session_of(context)
     name, version = parse_style(text)
@@ -89,11 +89,16 @@ def export(
 
 
 def _pictures(client: Client, style: Style) -> dict[str, bytes]:
-    """Return the pictures of the run that the card names, by file name; none if this scheduler does not have it."""
+    """Return the pictures of the run that the card names, by file name.
+
+    There are none if this scheduler does not have the run, or if it was extended and has made another version since.
+    """
     run = style.card.get("run")
     if not isinstance(run, str):
         return {}
     try:
+        if client.runs.get(run).version != style.version:
+            return {}
         return {SHEET_NAME: client.runs.sheet(run), PLOT_NAME: client.runs.curve(run)}
     except ApiError as error:
         if error.code != "not_found":

@@ -12,6 +12,7 @@ from nst_core.styles import version_of
 from scheduler.cli.exits import ExitCode
 from tests.shipped import shipped_style
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, problem, upload_json
+from tests.unit.scheduler.canned_runs import run_json
 from tests.unit.scheduler.cli.conftest import Run
 
 UPLOAD = "/v1/uploads/upl_1/style.safetensors"
@@ -100,19 +101,23 @@ def test_a_style_of_a_run_is_exported_with_its_pictures(api: CannedApi, here: Ru
     run = "run_01a200f49ffc70780bfa5c52"
     style = {**exported(api, b"weights"), "card": {"title": "Candy", "run": run}}
     api.on("GET", "/v1/styles/candy", Answer(body=style))
+    made, extended = (Answer(body=run_json("succeeded", version=each)) for each in (style["version"], "cd" * 32))
+    api.on("GET", f"/v1/runs/{run}", made, extended)
     api.on("GET", f"/v1/runs/{run}/sheet.jpg", Answer(body=b"a sheet"))
     api.on("GET", f"/v1/runs/{run}/losses.png", Answer(body=b"a curve"))
     assert here("styles", "export", "candy", "-o", str(tmp_path / "whole"))[0] == ExitCode.OK
     files = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
     assert files.pop("card.json").endswith(b"}\n")
     assert files == {"style.safetensors": b"weights", "sheet.jpg": b"a sheet", "losses.png": b"a curve"}
+    assert here("styles", "export", "candy", "-o", str(tmp_path / "early"))[0] == ExitCode.OK
+    assert sorted(path.name for path in (tmp_path / "early").iterdir()) == ["card.json", "style.safetensors"]
 
 
 def test_a_style_of_a_run_elsewhere_is_exported_without_pictures(api: CannedApi, here: Run, tmp_path: Path) -> None:
     style = {**exported(api, b"weights"), "card": {"run": "run_1"}}
     api.on("GET", "/v1/styles/candy", Answer(body=style))
     unknown, denied = problem(404, "not_found", "There is no run 'run_1'."), problem(403, "forbidden", "No.")
-    api.on("GET", "/v1/runs/run_1/sheet.jpg", unknown, denied)
+    api.on("GET", "/v1/runs/run_1", unknown, denied)
     assert here("styles", "export", "candy", "-o", str(tmp_path / "some"))[0] == ExitCode.OK
     assert sorted(path.name for path in (tmp_path / "some").iterdir()) == ["card.json", "style.safetensors"]
     code, _, err = here("styles", "export", "candy", "-o", str(tmp_path / "none"))
