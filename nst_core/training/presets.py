@@ -135,19 +135,7 @@ def resolve(
     for name, (value, (low, high)) in wishes.items():
         if not low <= value <= high:
             raise ConfigError(f"{name} must be a number from {low:g} to {high:g}, not {value!r}.", field=name)
-    given = dict(options or {})
-    if isinstance(given.get("transformer"), dict):  # what is not said of the network is as the preset has it
-        given["transformer"] = {**found.config.transformer.to_dict(), **given["transformer"]}
-    if "gram" in given:  # weights have another size with another normalisation
-        given.setdefault("style_weights", DEFAULT_STYLE_WEIGHTS)
-    config = TrainConfig.from_dict(
-        {
-            **found.config.to_dict(),
-            "seed": seed,
-            **given,
-            **({} if steps is None else {"steps": steps}),
-        }
-    )
+    config = changed(replace(found.config, seed=seed), options or {}, steps=steps)
     if config.paintings > 1:
         raise ConfigError("A run trains one style, so transformer.styles must be 1.", field="transformer")
     config = replace(config, style_size_px=round(config.style_size_px * stroke))
@@ -160,6 +148,21 @@ def resolve(
         config=config if strength is None else config.with_strength(strength),
         initial_style=found.initial_style if known else None,
     )
+
+
+def changed(config: TrainConfig, options: Mapping[str, Any], *, steps: int | None = None) -> TrainConfig:
+    """Return a config with a client's options, which are fields of it; raise ConfigError for wrong ones.
+
+    What they do not say of the network stays. Another `gram` brings the default style weights.
+    """
+    given = dict(options)
+    if isinstance(given.get("transformer"), dict):
+        given["transformer"] = {**config.transformer.to_dict(), **given["transformer"]}
+    if "gram" in given:  # weights have another size with another normalisation
+        given.setdefault("style_weights", DEFAULT_STYLE_WEIGHTS)
+    if steps is not None:
+        given["steps"] = steps
+    return TrainConfig.from_dict({**config.to_dict(), **given})
 
 
 def _find(name: str, *, family: TransformerConfig | None) -> TrainPreset:

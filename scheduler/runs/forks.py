@@ -11,7 +11,8 @@ from nst_core.errors import BlobNotFoundError, ConfigError
 from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.system.traces import traceparent
-from nst_core.training.config import DEFAULT_STYLE_WEIGHTS, TrainConfig
+from nst_core.training.config import TrainConfig
+from nst_core.training.presets import changed
 from nst_core.training.scales import STRENGTHS, STROKES
 from scheduler.domain.errors import ConflictError, RequestInvalidError
 from scheduler.domain.runs import INITIAL, Run, RunSpec, Segment
@@ -61,8 +62,8 @@ def check_fork(parent: Run, request: ForkRequest) -> None:
 
 def check_painting(blobs: BlobStore, parent: Run, request: ForkRequest) -> None:
     """Raise RequestInvalidError if the painting becomes too thin for the strokes of a fork."""
-    before, px = (parent.config or parent.spec.config)["style_size_px"], _config(parent, request).style_size_px
-    if px >= before:
+    px = _config(parent, request).style_size_px
+    if px >= (parent.config or parent.spec.config)["style_size_px"]:
         return  # the other run has trained on less
     painting = paintings.fetch(blobs, BlobUri.parse(parent.spec.painting.uri))
     pointer = "/options/style_size_px" if request.stroke is None else "/stroke"
@@ -131,29 +132,33 @@ def _copy(
 
 
 def _config(parent: Run, request: ForkRequest) -> TrainConfig:
-    base = parent.config or parent.spec.config
+    base = TrainConfig.from_dict(parent.config or parent.spec.config)
     for name, value, (low, high) in (
         ("stroke", request.stroke, STROKES),
         ("strength", request.strength, STRENGTHS),
     ):
         if value is not None and not low <= value <= high:
             raise RequestInvalidError(f"{name} must be a number from {low:g} to {high:g}.", pointer=f"/{name}")
-    values = {**base, **request.options, "steps": request.steps}
-    if request.stroke is not None and "style_size_px" not in request.options:
-        values["style_size_px"] = round(base["style_size_px"] * request.stroke / parent.spec.stroke)
-    if "gram" in request.options:  # weights have another size with another normalisation
-        values["style_weights"] = request.options.get("style_weights", DEFAULT_STYLE_WEIGHTS)
-    # The other run's weights have its strength in them.
-    own_weights = not request.options.keys().isdisjoint({"gram", "style_weights"})
-    before = 1.0 if own_weights else parent.spec.strength or 1.0
     try:
-        config = TrainConfig.from_dict(values)
-        if request.strength is not None:
-            config = config.with_strength(request.strength / before)
+        config = _scaled(changed(base, request.options, steps=request.steps), parent.spec, request)
     except ConfigError as error:
         raise RequestInvalidError(error.message, pointer=option_pointer(request.options, error)) from error
-    if not config.transformer.takes_weights_of(TrainConfig.from_dict(base).transformer):
+    if not config.transformer.takes_weights_of(base.transformer):
         message = "A fork continues with its parent's weights, so it must have the same network."
         raise RequestInvalidError(message, pointer="/options/transformer")
     check_step(config)
     return config
+
+
+def _scaled(config: TrainConfig, spec: RunSpec, request: ForkRequest) -> TrainConfig:
+    """Return a config with the stroke and the strength of a fork; those of the other run stay if none are given.
+
+    What the fork has from the other run has that one's in it already, and what the options set has none yet.
+    """
+    own_size = "style_size_px" in request.options
+    stroke = spec.stroke if request.stroke is None else request.stroke
+    px = round(config.style_size_px * stroke / (1.0 if own_size else spec.stroke))
+    own_weights = not request.options.keys().isdisjoint({"gram", "style_weights"})
+    before = spec.strength or 1.0
+    strength = before if request.strength is None else request.strength
+    return replace(config, style_size_px=px).with_strength(strength / (1.0 if own_weights else before))

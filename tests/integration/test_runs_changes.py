@@ -266,6 +266,42 @@ def test_the_strength_of_a_fork_with_weights_of_its_own_is_relative_to_these(
     assert fork.json()["config"]["style_weights"] == weights
 
 
+@pytest.mark.parametrize(
+    ("options", "field", "first", "second"),
+    [
+        ({"style_weights": {"relu1_2": 4.0}}, "style_weights", {"relu1_2": 8.0}, {"relu1_2": 4.0}),
+        (
+            {"gram": "chw"},
+            "style_weights",
+            {layer: 2 * weight for layer, weight in DEFAULT_STYLE_WEIGHTS.items()},
+            DEFAULT_STYLE_WEIGHTS,
+        ),
+        ({"style_size_px": 300}, "style_size_px", 450, 300),
+    ],
+)
+def test_the_strength_and_the_stroke_that_a_fork_inherits_are_in_its_config(
+    client: TestClient, runs: RunRig, options: dict[str, Any], field: str, first: object, second: object
+) -> None:
+    parent = train(client, runs, strength=2.0, stroke=1.5)
+    runs.train_to(parent, 20)
+    post(client, parent, "pause")
+    fork = post(client, parent, "fork", steps=100, name="dusk", options=options).json()
+    assert (fork["strength"], fork["stroke"], fork["config"][field]) == (2.0, 1.5, first)
+    runs.train_to(fork["id"], 20)
+    post(client, fork["id"], "pause")
+    other = post(client, fork["id"], "fork", steps=100, name="dawn", strength=1.0, stroke=1.0).json()
+    assert (other["strength"], other["stroke"], other["config"][field]) == (1.0, 1.0, second)
+
+
+def test_a_fork_keeps_what_its_options_do_not_say_of_the_network(client: TestClient, runs: RunRig) -> None:
+    parent = train(client, runs)
+    runs.train_to(parent, 20)
+    before = client.get(f"/v1/runs/{parent}").json()["config"]["transformer"]
+    answer = post(client, parent, "fork", steps=10, name="dusk", options={"transformer": {"grain": 3}})
+    assert answer.status_code == 202, answer.json()
+    assert answer.json()["config"]["transformer"] == before | {"grain": 3}
+
+
 LOOK = {"stroke": "varied", "faces": "protect"}
 
 

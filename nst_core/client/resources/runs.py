@@ -121,7 +121,9 @@ class ForkRequest(Request):
     strength: _Strength | None = Field(
         None, description="The weight of the style, as in a new training. Default: the other run's."
     )
-    stroke: _Stroke | None = None
+    stroke: _Stroke | None = Field(
+        None, description="The size of the strokes, as in a new training. Default: the other run's."
+    )
     publish: bool | None = None
 
 

@@ -118,10 +118,19 @@ def fork(
     ] = None,
     strength: Annotated[
         float | None,
-        typer.Option(min=STRENGTHS[0], max=STRENGTHS[1], help="Weight of the style, relative to the preset."),
+        typer.Option(
+            min=STRENGTHS[0],
+            max=STRENGTHS[1],
+            help="Weight of the style, relative to the preset. Default: the same as the old one.",
+        ),
     ] = None,
     stroke: Annotated[
-        float | None, typer.Option(min=STROKES[0], max=STROKES[1], help="Size of the strokes, relative to the preset.")
+        float | None,
+        typer.Option(
+            min=STROKES[0],
+            max=STROKES[1],
+            help="Size of the strokes, relative to the preset. Default: the same as the old one.",
+        ),
     ] = None,
     options: Fields = None,
     name: Annotated[str | None, typer.Option("--name", "-n", help="Name of the new style. Default: the same.")] = None,
