@@ -126,6 +126,7 @@ def run_of(details: RunDetails) -> runs.Run:
         photos=photos,
         warning=photos.warning or spec.warning,
         **_progress(run),
+        work_s=run.train_seconds,
         worker=run.worker,
         attempt=run.attempt,
         failures=run.failures,

@@ -331,6 +331,21 @@ def test_an_extended_run_keeps_what_was_written_into_its_card(client: TestClient
     assert (after["card"]["steps"], after["card"]["run"]) == (300, run_id)
 
 
+def test_the_work_of_a_run_does_not_count_waiting_and_pauses(client: TestClient, runs: RunRig) -> None:
+    run_id = train(client, runs)
+    assert client.get(f"/v1/runs/{run_id}").json()["work_s"] == 0
+    runs.train_to(run_id, 50)
+    post(client, run_id, "pause")
+    runs.rig.clock.advance(86_400)
+    post(client, run_id, "resume")
+    runs.finish(run_id)
+    runs.rig.clock.advance(86_400)
+    post(client, run_id, "extend", steps=300)
+    runs.finish(run_id, style="great_wave")
+    # Three segments of training, and two that measured.
+    assert client.get(f"/v1/runs/{run_id}").json()["work_s"] == 3 * 7.5 + 2 * 1.0
+
+
 @pytest.mark.parametrize("name", ["night", "dawn"])
 def test_a_fork_keeps_what_was_written_into_the_card_of_its_parent(client: TestClient, runs: RunRig, name: str) -> None:
     parent = train(client, runs, about={"title": "Nigth"})

@@ -180,6 +180,7 @@ class Run(Resource):
             "losses": {"content": 91000.0, "style": 54000.0},
             "steps_per_s": 1.9,
             "eta_s": 1447.0,
+            "work_s": 671.5,
             "note": None,
             "worker": "worker-2",
             "attempt": 3,
@@ -224,6 +225,9 @@ class Run(Resource):
     losses: dict[str, float] | None = Field(None, description="The mean weighted losses of the last steps, by term.")
     steps_per_s: float | None = None
     eta_s: float | None = Field(None, description="Seconds left to train.")
+    work_s: float = Field(
+        0.0, description="Seconds that workers took for segments that have ended. Waiting and pauses do not count."
+    )
     note: str | None = Field(None, description="What the worker does besides training.")
     worker: str | None = None
     attempt: int = 0

@@ -11,7 +11,7 @@ from rich.text import Text
 from nst_core.client.resources.runs import Run, RunStatus
 from scheduler.cli.ui.styles import SHORT, flat
 from scheduler.cli.ui.tables import fixed, listing, number, page, rest
-from scheduler.cli.ui.times import ago, duration_s, local_time, span, took
+from scheduler.cli.ui.times import ago, local_time, span
 from scheduler.cli.ui.words import marked, status_text
 
 #: The statuses in which the last speed is still true.
@@ -67,7 +67,7 @@ def _run_rows(run: Run) -> Iterator[tuple[str, RenderableType | None]]:
     yield "parent", f"{run.parent.run} at step {run.parent.step:,}" if run.parent else None
     yield "about", ", ".join(f"{name}: {value}" for name, value in run.about.items())
     yield "created", local_time(run.created_at)
-    yield "took", took(run)
+    yield "took", span(run.work_s) if run.work_s else "–"
     yield "error", Text(f"{run.error.message} ({run.error.code})", style="red") if run.error else None
 
 
@@ -75,8 +75,8 @@ def run_summary(run: Run) -> Text:
     """Return how a training ended, or that it is paused, and the command that continues."""
     at = f"at step {run.step:,} of {run.steps:,}"
     if run.status is RunStatus.SUCCEEDED:
-        seconds = duration_s(run)
-        after = f" after {run.steps:,} steps" + (f" in {span(seconds)}" if seconds else "")
+        # Not from start to end: it may have been paused for days, or extended after weeks.
+        after = f" after {run.steps:,} steps" + (f" in {span(run.work_s)}" if run.work_s else "")
         version = (run.version or "")[:SHORT]
         if run.published:
             return marked(run.status, f"{run.name} is trained{after}: version {version}.")

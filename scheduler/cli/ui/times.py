@@ -25,7 +25,7 @@ def duration_s(timed: Timed, *, now: datetime | None = None) -> float | None:
 
 
 def took(timed: Timed) -> str:
-    """Return how long a job or a training took, such as 4.2 s."""
+    """Return how long a job took, such as 4.2 s."""
     seconds = duration_s(timed)
     return "–" if seconds is None else span(seconds)
 

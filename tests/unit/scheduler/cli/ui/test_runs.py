@@ -36,6 +36,7 @@ def test_a_run_page_shows_everything(width: int) -> None:
             "version": "ab" * 32,
             "parent": Parent(run=RUN_ID, step=1000),
             "exact": True,
+            "work_s": 671.5,
         }
     )
     text = joined(run_render.run_page(run), width)
@@ -54,6 +55,7 @@ def test_a_run_page_shows_everything(width: int) -> None:
         "(not published)",
         f"{RUN_ID} at step 1,000",
         "title: Starry [Night]",
+        "took 11:11",
         "The worker fell silent. (worker_lost)",
     ):
         assert part in text
@@ -109,6 +111,11 @@ def test_photos_that_are_all_used_are_a_number() -> None:
 )
 def test_the_summary_of_a_run_says_how_to_continue(changes: dict[str, object], summary: str) -> None:
     run = RUN.model_copy(
-        update={"version": "ab" * 32, "finished_at": datetime(2026, 11, 22, 12, 40, tzinfo=UTC), **changes}
+        update={
+            "version": "ab" * 32,
+            "work_s": 3599.4,
+            "finished_at": datetime(2026, 11, 25, 9, 0, tzinfo=UTC),  # it was paused for some days
+            **changes,
+        }
     )
     assert run_render.run_summary(run).plain == summary
