@@ -88,7 +88,7 @@ class BacklogReader:
             queue.queued += 1
         else:
             queue.running += 1
-        step_s = run.train_seconds / run.step if run.step else mean_step_s
+        step_s = mean_step_s if run.step_s is None else run.step_s
         # A training that has all its steps is measured by another segment.
         queue.work_s += max(self._segment_s, (run.steps - run.step) * step_s)
         self._note_age(queue, run)

@@ -8,13 +8,17 @@ from sqlalchemy import Connection, func, select
 
 from nst_core.client.resources.jobs import JobStatus
 from nst_core.client.resources.runs import RunStatus
+from nst_core.protocol.segments import Phase
 from scheduler.domain.jobs import ChunkStatus
 from scheduler.store.chunks import ACTIVE
 from scheduler.store.rates import Pace
 from scheduler.store.rows import build
 from scheduler.store.runs import ENDED
-from scheduler.store.tables import chunks, jobs, rates, runs
+from scheduler.store.tables import chunks, jobs, rates, runs, segments
 
+#: The mean time of a step in segments that trained. Those that measured, or failed, made no steps.
+_TRAINS = segments.c.phase == Phase.TRAIN
+_STEP_S = func.sum(segments.c.seconds) / func.nullif(func.sum(segments.c.to_step - segments.c.from_step), 0)
 UNFINISHED = tuple(status for status in JobStatus if not status.is_terminal)
 
 
@@ -38,8 +42,8 @@ class UnfinishedRun:
     status: RunStatus
     step: int
     steps: int
-    #: Seconds that its segments took.
-    train_seconds: float
+    #: The mean time of its steps; None before the end of its first segment.
+    step_s: float | None
     created_at: float
     started_at: float | None
 
@@ -53,15 +57,15 @@ def unfinished_jobs(connection: Connection) -> list[UnfinishedJob]:
 
 def unfinished_runs(connection: Connection) -> list[UnfinishedRun]:
     """Return all trainings that have not ended."""
-    columns = [runs.c[name] for name in UnfinishedRun.__dataclass_fields__]
-    query = select(*columns).where(runs.c.status.not_in(ENDED))
+    columns = [runs.c[name] for name in UnfinishedRun.__dataclass_fields__ if name != "step_s"]
+    step_s = select(_STEP_S).where(segments.c.run_id == runs.c.id, _TRAINS).scalar_subquery()
+    query = select(*columns, step_s.label("step_s")).where(runs.c.status.not_in(ENDED))
     return [build(UnfinishedRun, row) for row in connection.execute(query)]
 
 
 def mean_step_s(connection: Connection) -> float | None:
     """Return the mean time of a training step, over all trainings; None if there was none yet."""
-    mean = func.sum(runs.c.train_seconds) / func.sum(runs.c.step)
-    found = connection.execute(select(mean).where(runs.c.step > 0)).scalar()
+    found = connection.execute(select(_STEP_S).where(_TRAINS)).scalar()
     return None if found is None else float(found)
 
 

@@ -20,6 +20,7 @@ from scheduler.local.servers import HOST, free_port
 from scheduler.monitoring import Monitor
 from scheduler.store.database import Database
 from tests.integration.conftest import TENANT, Rig, progress, started
+from tests.integration.run_kit import RunRig
 
 sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -76,6 +77,14 @@ def test_the_queue_its_chunks_and_its_workers_are_measured(rig: Rig) -> None:
         assert 0 < now[f"nst_dependency_ping_seconds:{dependency}"] < 10
     rig.service.cancel(TENANT, job_id)
     assert values(registry)["nst_jobs:feedforward:cancelling"] == 1
+
+
+def test_the_work_of_trainings_follows_from_the_time_of_their_steps(rig: Rig) -> None:
+    registry, runs = monitored(rig), RunRig(rig)
+    first = runs.add(steps=50)
+    runs.finish(first)
+    runs.add(steps=1000)
+    assert values(registry)["nst_work_seconds:train"] == pytest.approx(1000 * 7.5 / 50), "the measurement is no step"
 
 
 @sqlite

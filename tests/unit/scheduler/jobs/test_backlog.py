@@ -5,14 +5,22 @@ import pytest
 from nst_core.client.resources.jobs import JobStatus
 from nst_core.client.resources.runs import RunStatus
 from nst_core.protocol.chunks import Region, StylizeOptions
-from nst_core.protocol.events import ChunkFinished, ChunkStarted, ItemOutcome, SegmentStarted
+from nst_core.protocol.events import (
+    ChunkFinished,
+    ChunkStarted,
+    ItemOutcome,
+    Result,
+    SegmentFailure,
+    SegmentFinished,
+)
+from nst_core.protocol.segments import StoredFile
 from scheduler.jobs.backlog import Backlog, BacklogReader
 from scheduler.jobs.collector import ChunkCollector
 from scheduler.jobs.item_times import ItemTimes
 from scheduler.runs.collector import RunCollector
 from scheduler.store.database import Database
 from scheduler.store.jobs import update_job
-from scheduler.store.runs import update_run
+from scheduler.store.runs import claim, lock_run, update_run
 from tests.unit.scheduler.kit import STYLE, ManualClock, add_job, add_run, change, job_of, run_of, send_all
 
 #: A first chunk has 16 images in 60 seconds.
@@ -113,24 +121,66 @@ def test_jobs_that_have_ended_are_left_out(reader: BacklogReader, database: Data
     assert (backlog.queues["feedforward"].queued, len(backlog.jobs)) == (0, 0)
 
 
+def work(
+    database: Database,
+    clock: ManualClock,
+    run_id: str = "run_1",
+    *,
+    step: int,
+    seconds: float,
+    failure: SegmentFailure | None = None,
+) -> None:
+    """Let a worker end a segment of a run after some time: with a checkpoint of a step, with a result, or failed."""
+    with database.write() as connection:
+        found = lock_run(connection, run_id)
+        assert found is not None
+        attempt = claim(connection, found, now=clock.now, lease_until=clock.now + 60)
+    evaluates = found.has_all_steps and failure is None
+    file = StoredFile(uri="s3://nst/c", sha256="c" * 64)
+    end = SegmentFinished(
+        run_id=run_id,
+        attempt=attempt,
+        worker="w",
+        step=step,
+        seconds=seconds,
+        checkpoint=None if evaluates or failure else file,
+        result=Result(weights=file, sheet="s3://nst/s", evaluation={}) if evaluates else None,
+        failure=failure,
+    )
+    assert RunCollector(database, clock=clock, lease_s=30).apply(end)
+
+
 def test_trainings_are_a_queue_of_their_own(reader: BacklogReader, database: Database, clock: ManualClock) -> None:
     add_run(database, "run_1", steps=1000)
     queue = read(reader, database).queues["train"]
     assert (queue.queued, queue.running, queue.oldest_s) == (1, 0, clock.now - 1.0)
     assert queue.work_s == SEGMENT_S, "how long a step takes is not known"
-    change(database, update_run, "run_1", attempt=1, live="dispatched")
-    RunCollector(database, clock=clock, lease_s=30).apply(SegmentStarted(run_id="run_1", attempt=1, worker="w"))
+    work(database, clock, step=200, seconds=100.0)
     assert run_of(database).status is RunStatus.RUNNING
-    change(database, update_run, "run_1", step=200, train_seconds=100.0)
     queue = read(reader, database).queues["train"]
     assert (queue.queued, queue.running, queue.oldest_s) == (0, 1, 0)
     assert queue.work_s == pytest.approx(800 * 0.5)
     add_run(database, "run_2", steps=300)
     assert read(reader, database).queues["train"].work_s == pytest.approx(800 * 0.5 + 300 * 0.5)
     change(database, update_run, "run_2", status=RunStatus.PAUSED)
-    change(database, update_run, "run_1", step=1000, status=RunStatus.EVALUATING)
+    work(database, clock, step=1000, seconds=400.0)
     queue = read(reader, database).queues["train"]
     assert (queue.running, queue.paused, queue.work_s) == (1, 1, SEGMENT_S), "the evaluation is a segment"
+
+
+def test_only_segments_that_train_tell_how_long_a_step_takes(
+    reader: BacklogReader, database: Database, clock: ManualClock
+) -> None:
+    add_run(database, "run_1", steps=200)
+    broken = SegmentFailure(code="c", message="No.", retryable=True)
+    work(database, clock, step=0, seconds=60.0, failure=broken)
+    assert read(reader, database).queues["train"].work_s == SEGMENT_S
+    work(database, clock, step=200, seconds=100.0)
+    work(database, clock, step=200, seconds=900.0)
+    change(database, update_run, "run_1", status=RunStatus.RUNNING, steps=1000)  # it was extended
+    add_run(database, "run_2", steps=300)
+    assert run_of(database).train_seconds == 60.0 + 100.0 + 900.0
+    assert read(reader, database).queues["train"].work_s == pytest.approx(800 * 0.5 + 300 * 0.5)
 
 
 def test_jobs_that_are_new_since_the_last_look_count_too(reader: BacklogReader, database: Database) -> None:
