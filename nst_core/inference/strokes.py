@@ -12,7 +12,8 @@ factor for all three channels, from luminance, and what the model leaves unexpla
 Never loads torch: it runs beside the network on other threads, and gives the same bytes on every processor.
 """
 
-from math import sqrt
+from functools import partial
+from math import ceil, sqrt
 from typing import Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from nst_core.inference.luminance import grey_levels
-from nst_core.inference.row_ranges import strips
+from nst_core.inference.row_ranges import Rows, strips
 from nst_core.inference.stylizer import Pixels
 
 #: A number; "auto": the same picture at every size, that of a photo of `REFERENCE_PIXELS`; "fine": see `fine_stroke`.
@@ -33,7 +34,10 @@ REFERENCE_PIXELS = 1_000_000
 _RADIUS, _NOISE = 2, 100.0
 #: Lines come back weaker or at most a little stronger than they are in the photo, never inverted.
 _MOST = 1.2
-_STRIP_PIXELS = 2**20
+#: The change is carried over in strips of so many pixels, and rows at least, so that it takes some tens of megabytes.
+_STRIP_PIXELS, _LEAST_ROWS = 2**20, 16
+#: A bicubic filter that enlarges reads two rows on either side of a place, and one more in case of rounding.
+_READ_ROWS = 3
 _NO_LIMIT = 2**62
 
 _Floats = npt.NDArray[np.float32]
@@ -81,20 +85,51 @@ def carried_over(photo: Pixels, copy: Pixels, painted: Pixels) -> Pixels:
         return painted
     if copy.shape[0] > height:
         return copy_to_paint(painted, (height, width))
-    factor = _kept_lines(grey_levels(copy), grey_levels(painted))
-    # painted = factor * copy + rest, and so for the photo.
-    rest = painted - factor[..., None] * copy
-    channels = [Image.fromarray(np.ascontiguousarray(part)) for part in (*np.moveaxis(rest, 2, 0), factor)]
+    if width > _STRIP_PIXELS // _LEAST_ROWS:
+        # Painted on its side, since strips of such rows would be large.
+        turned = carried_over(*(each.swapaxes(0, 1) for each in (photo, copy, painted)))
+        return np.ascontiguousarray(turned.swapaxes(0, 1))
     result = np.empty_like(photo, order="C")
-    for rows in strips(height, max(16, _STRIP_PIXELS // width)):
-        part = (0.0, rows.first * copy.shape[0] / height, float(copy.shape[1]), rows.end * copy.shape[0] / height)
-        *large, large_factor = (
-            np.asarray(channel.resize((width, len(rows)), Image.Resampling.BICUBIC, box=part)) for channel in channels
+    for rows in strips(height, max(_LEAST_ROWS, _STRIP_PIXELS // width)):
+        # Pillow takes places in float32. Less a number of whole rows they stay exact, so that the copy can be cut.
+        top, bottom = (float(np.float32(row * copy.shape[0] / height)) for row in (rows.first, rows.end))
+        source, _ = Rows(int(top) - _READ_ROWS, ceil(bottom) + _READ_ROWS).within(copy.shape[0])
+        enlarged = partial(
+            _enlarged,
+            part=(top - source.first, bottom - source.first),
+            size=(width, len(rows)),
+            # The order of Pillow 13 for a strip of the whole copy: with another one, last bits are others.
+            down_first=copy.shape[0] > len(rows),
         )
-        for channel, values in enumerate(large):
-            values = values + large_factor * photo[rows.first : rows.end, :, channel]
+        below, above = (each[source.first : source.end] for each in (copy, painted))
+        # painted = factor * copy + rest, and so for the photo.
+        factor = _factor(copy, painted, source)
+        large_factor = enlarged(factor)
+        for channel in range(3):
+            rest = enlarged(above[..., channel] - factor * below[..., channel])
+            values = rest + large_factor * photo[rows.first : rows.end, :, channel]
             result[rows.first : rows.end, :, channel] = np.rint(np.clip(values, 0, 255))
     return result
+
+
+def _enlarged(values: _Floats, *, part: tuple[float, float], size: tuple[int, int], down_first: bool) -> _Floats:
+    """Return `part` of some values, from a row to another one, in a size, width x height."""
+    image, (width, height) = Image.fromarray(values), size
+    for down in (down_first, not down_first):
+        if down:
+            box = (0.0, part[0], float(image.width), part[1])
+            image = image.resize((image.width, height), Image.Resampling.BICUBIC, box=box)
+        else:
+            image = image.resize((width, image.height), Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+def _factor(copy: Pixels, painted: Pixels, rows: Rows) -> _Floats:
+    """Return the kept lines of some rows of a copy."""
+    # Means around means: so many rows on either side count.
+    around, _ = Rows(rows.first - 2 * _RADIUS, rows.end + 2 * _RADIUS).within(copy.shape[0])
+    kept = _kept_lines(*(grey_levels(each[around.first : around.end]) for each in (copy, painted)))
+    return kept[rows.first - around.first : rows.end - around.first]
 
 
 def _kept_lines(copy: _Floats, painted: _Floats) -> _Floats:
@@ -112,7 +147,8 @@ def mean_around(values: _Floats, radius: int = _RADIUS) -> _Floats:
         padding = [(0, 0), (0, 0)]
         padding[axis] = (radius, radius)
         padded = np.pad(values, padding, mode="edge")
-        length = values.shape[axis]
-        shifted = [np.take(padded, range(start, start + length), axis) for start in range(2 * radius + 1)]
-        values = np.asarray(sum(shifted) / np.float32(len(shifted)), np.float32)
+        length, along = values.shape[axis], np.moveaxis(padded, axis, 0)
+        shifted = [along[start : start + length] for start in range(2 * radius + 1)]
+        mean = np.asarray(sum(shifted) / np.float32(len(shifted)), np.float32)
+        values = np.moveaxis(mean, 0, axis)
     return values

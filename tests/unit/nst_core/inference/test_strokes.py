@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import tracemalloc
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -114,6 +116,54 @@ def test_strips_make_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     at_once = carried_over(whole, copy, 255 - copy)
     monkeypatch.setattr(strokes, "_STRIP_PIXELS", 600 * 24)
     assert np.abs(carried_over(whole, copy, 255 - copy).astype(int) - at_once).max() <= 1
+
+
+def pattern(height: int, width: int) -> Pixels:
+    rows, columns = np.indices((height, width))
+    return np.stack([rows * 3 + columns, rows * columns // 7, columns * 5], 2).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("size", "copy_size", "digest"),
+    [
+        ((401, 603), (267, 402), "cbe152acd46e04cb"),
+        ((1001, 37), (500, 19), "6fe13f2213268a1f"),
+        ((33, 1000), (27, 833), "059f2693e750085b"),
+        ((2, 50), (1, 25), "4071274bc1538621"),
+    ],
+)
+def test_parts_of_the_copy_give_the_bytes_that_the_whole_copy_gave(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], copy_size: tuple[int, int], digest: str
+) -> None:
+    monkeypatch.setattr(strokes, "_STRIP_PIXELS", 2**14)
+    copy = pattern(*copy_size)[::-1]
+    painted = copy // 2 + pattern(*copy_size[::-1]).swapaxes(0, 1) // 3
+    assert sha256(carried_over(pattern(*size), copy, painted).tobytes()).hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize("size", [(800, 1200), (1200, 800), (16, 60_000), (60_000, 16)])
+def test_the_change_takes_little_memory_beside_the_pictures(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(strokes, "_STRIP_PIXELS", 2**16)
+    whole = pattern(*size)
+    copy = copy_to_paint(whole, painted_size(*size, 1.2))
+    painted = 255 - copy
+    tracemalloc.start()
+    result = carried_over(whole, copy, painted)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2 * result.nbytes + 6 * 2**20  # as floats, the copy takes 40 MB
+
+
+def test_a_very_wide_photo_is_painted_on_its_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = photo(30, 6000)
+    copy = copy_to_paint(whole, (25, 5000))
+    upright = carried_over(whole, copy, 255 - copy)
+    monkeypatch.setattr(strokes, "_STRIP_PIXELS", 2**16)
+    turned = carried_over(whole, copy, 255 - copy)
+    assert turned.flags.c_contiguous
+    assert np.abs(turned.astype(int) - upright).max() <= 1
 
 
 def test_it_never_loads_torch() -> None:
