@@ -75,7 +75,13 @@ def copy_to_paint(photo: Pixels, size: tuple[int, int]) -> Pixels:
         return photo
     smaller = height < photo.shape[0]
     way = Image.Resampling.LANCZOS if smaller else Image.Resampling.BICUBIC
-    return np.asarray(Image.fromarray(photo).resize((width, height), way, reducing_gap=3.0 if smaller else None))
+    result = np.empty((height, width, 3), np.uint8)
+    # One after the other: for all channels, Pillow takes more memory than photo and copy.
+    for channel in range(3):
+        image = Image.fromarray(photo[..., channel])
+        image = image.resize((width, height), way, reducing_gap=3.0 if smaller else None)
+        result[..., channel] = np.asarray(image)
+    return result
 
 
 def carried_over(photo: Pixels, copy: Pixels, painted: Pixels) -> Pixels:

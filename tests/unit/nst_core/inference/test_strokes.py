@@ -78,6 +78,38 @@ def test_without_another_size_nothing_changes() -> None:
     assert carried_over(whole, whole, painted) is painted
 
 
+#: Prints how many bytes making a copy of a photo of 6 megapixels takes, the copy included.
+COPY = """
+from pathlib import Path
+import numpy as np
+from nst_core.inference.strokes import copy_to_paint
+
+def status(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+photo = np.full((2000, 3000, 3), 7, np.uint8)
+copy_to_paint(photo[:64, :64], (60, 60))
+before = status("VmRSS")
+copy = copy_to_paint(photo, (1905, 2857))
+print(status("VmHWM") - before)
+"""
+
+
+def test_a_copy_takes_little_more_memory_than_its_bytes() -> None:
+    # What Pillow takes is in the memory of the process alone.
+    done = subprocess.run([sys.executable, "-c", COPY], capture_output=True, text=True, check=True, timeout=60)
+    assert int(done.stdout) < 3 * 1905 * 2857 + 4.5 * 2000 * 3000
+
+
+@pytest.mark.parametrize(("size", "copy_size"), [((401, 603), (267, 402)), ((90, 1), (30, 1)), ((50, 75), (100, 150))])
+def test_a_copy_has_the_bytes_of_all_channels_at_once(size: tuple[int, int], copy_size: tuple[int, int]) -> None:
+    whole = photo(*size)
+    way = Image.Resampling.LANCZOS if copy_size < size else Image.Resampling.BICUBIC
+    expected = np.asarray(Image.fromarray(whole).resize(copy_size[::-1], way))
+    np.testing.assert_array_equal(copy_to_paint(whole, copy_size), expected)
+
+
 def test_a_copy_that_was_not_changed_gives_the_photo() -> None:
     whole = photo(400, 600)
     copy = copy_to_paint(whole, (200, 300))
