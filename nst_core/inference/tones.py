@@ -9,18 +9,23 @@ Grey levels are matched as in Gonzalez, Woods, "Digital Image Processing", secti
 torch: it runs beside the network on other threads, and gives the same bytes on every processor.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from nst_core.inference.blend import Weight, bands, stretched
 from nst_core.inference.luminance import PARTS, grey_levels, luminance
+from nst_core.inference.row_ranges import strips
 from nst_core.inference.stylizer import Pixels
 
 #: How much of its own colour the photo keeps, so that lips stay redder than cheeks; less in a picture of weak colours.
 _OWN_COLOUR = 0.35
 #: What is near faces is measured at about so many pixels at least, if it has them, in even steps.
 _MEASURED = 250_000
+#: Places are looked for in strips of so many pixels.
+_STRIP_PIXELS = 2**18
 #: In grey levels: colours are means around a level, and levels that few pixels have are not torn apart.
 _COLOUR_RADIUS, _LEVEL_RADIUS = 12, 8
 _LEVELS = np.arange(256.0)
@@ -59,14 +64,37 @@ def toned(photo: Pixels, painted: Pixels, weight: Weight, near: Weight, *, share
 
 
 def _measured(photo: Pixels, painted: Pixels, near: Weight) -> tuple[Pixels, Pixels]:
-    """Return pixels of both pictures, N x 1 x 3, from the places that are measured."""
-    part = float((near >= 128).mean()) or 1.0
-    step = max(1, int((photo.shape[0] * photo.shape[1] * part / _MEASURED) ** 0.5))
-    photo, painted = photo[::step, ::step], painted[::step, ::step]
-    there = np.asarray(Image.fromarray(near).resize(photo.shape[1::-1], Image.Resampling.BILINEAR)) >= 128
-    if not there.any():
-        there = np.ones_like(there)
-    return photo[there][:, None], painted[there][:, None]
+    """Return pixels of both pictures, N x 1 x 3, from the places that are measured, in some order."""
+    step = _step(photo, float((near >= 128).mean()) or 1.0)
+    sampled, of_painted = photo[::step, ::step], painted[::step, ::step]
+    found = [(sampled[:, part][there], of_painted[:, part][there]) for part, there in _places(near, sampled.shape)]
+    if not found:
+        # Steps for a small part would be too small for the whole.
+        step = _step(photo, 1.0)
+        return photo[::step, ::step].reshape(-1, 1, 3), painted[::step, ::step].reshape(-1, 1, 3)
+    first, second = (np.concatenate(each)[:, None] for each in zip(*found, strict=True))
+    return first, second
+
+
+def _step(photo: Pixels, part: float) -> int:
+    """Return the steps in which a photo is measured, of which a part counts."""
+    return max(1, int((photo.shape[0] * photo.shape[1] * part / _MEASURED) ** 0.5))
+
+
+def _places(near: Weight, shape: tuple[int, ...]) -> Iterator[tuple[slice, npt.NDArray[np.bool_]]]:
+    """Yield columns of a picture of a shape, and where in them `near` is at least 128 if it is stretched to it."""
+    height, width = shape[:2]
+    # Pillow stretches rows and then each column by itself, so that a few columns are as they would be among all.
+    wide = np.asarray(Image.fromarray(near).resize((width, near.shape[0]), Image.Resampling.BILINEAR))
+    columns = np.flatnonzero((wide >= 128).any(axis=0))
+    if not len(columns):
+        return
+    for part in strips(columns[-1] + 1 - columns[0], max(1, _STRIP_PIXELS // height)):
+        of_part = slice(columns[0] + part.first, columns[0] + part.end)
+        tall = Image.fromarray(wide[:, of_part]).resize((len(part), height), Image.Resampling.BILINEAR)
+        there = np.asarray(tall) >= 128
+        if there.any():
+            yield of_part, there
 
 
 def _tones(photo: Pixels, painted: Pixels) -> _Numbers:

@@ -1,6 +1,7 @@
 """The photo's drawing in the tones of a painted picture."""
 
 import hashlib
+import tracemalloc
 
 import numpy as np
 import numpy.typing as npt
@@ -117,6 +118,28 @@ def test_a_large_photo_has_the_tones_of_a_small_one_and_needs_no_memory_of_its_o
     assert toned(large[0], result, NOWHERE, EVERYWHERE) is result
     small = drawn(PHOTO, PAINTED)
     assert np.abs(result[2::5, 2::5].astype(int) - small).max() <= 4
+
+
+@pytest.mark.parametrize(
+    ("places", "level", "most"),
+    [
+        ([(0, 0), (407, 620)], 255, 8 * 2**20),  # small faces in corners
+        ([(200, 300)], 128, 16 * 2**20),  # so dim that no place is left of it when it is stretched
+    ],
+)
+def test_a_large_photo_with_small_faces_needs_little_memory(
+    places: list[tuple[int, int]], level: int, most: int
+) -> None:
+    photo = np.broadcast_to(np.arange(3000)[:, None] // 12, (2000, 3000, 3)).astype(np.uint8, order="C")
+    painted, near = 255 - photo, np.zeros((427, 640), np.uint8)
+    for row, column in places:
+        size = 20 if level == 255 else 1
+        near[row : row + size, column : column + size] = level
+    tracemalloc.start()
+    toned(photo, painted, 255 - near, near)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < most
 
 
 def test_the_bytes_are_the_same_on_every_processor() -> None:
