@@ -363,7 +363,9 @@ def test_the_pixels_in_memory_are_limited_for_all_chunks_together(
         ({"forms": "planes"}, 3),
         ({"stroke": "varied"}, 3),
         ({"stroke": "varied", "forms": "planes"}, 4),
-        ({"stroke": 2.0}, 2),
+        ({"stroke": 1.0}, 2),
+        ({"stroke": 2.0}, 2.5),
+        ({"stroke": 2.0, "forms": "planes"}, 3.75),
         ({"stroke": 0.5}, 10),
         ({"stroke": 0.5, "forms": "planes"}, 15),
         ({"regions": (Region(style=StyleRef(name="udnie", version="ab")),), "forms": "planes"}, 4),
@@ -371,7 +373,7 @@ def test_the_pixels_in_memory_are_limited_for_all_chunks_together(
         ({"upscale": 4, "stroke": 0.5, "forms": "planes"}, 17),
     ],
 )
-def test_a_photo_takes_the_room_of_all_pictures_of_it(options: dict[str, Any], pictures: int) -> None:
+def test_a_photo_takes_the_room_of_all_pictures_of_it(options: dict[str, Any], pictures: float) -> None:
     assert room_of(StylizeOptions(**options), 1000) == 1000 * pictures // 2
 
 
