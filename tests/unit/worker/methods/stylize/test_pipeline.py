@@ -369,8 +369,9 @@ def test_the_pixels_in_memory_are_limited_for_all_chunks_together(
         ({"stroke": 0.5}, 10),
         ({"stroke": 0.5, "forms": "planes"}, 15),
         ({"regions": (Region(style=StyleRef(name="udnie", version="ab")),), "forms": "planes"}, 4),
-        ({"upscale": 2, "forms": "planes"}, 5),
-        ({"upscale": 4, "stroke": 0.5, "forms": "planes"}, 17),
+        ({"upscale": 2, "forms": "planes"}, 6),
+        ({"upscale": 2, "stroke": 0.5}, 10),
+        ({"upscale": 4, "stroke": 0.5, "forms": "planes"}, 18),
     ],
 )
 def test_a_photo_takes_the_room_of_all_pictures_of_it(options: dict[str, Any], pictures: float) -> None:
