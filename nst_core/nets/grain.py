@@ -6,7 +6,7 @@ noise it has a place for each stroke. Texture networks have noise as their input
 """
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +43,8 @@ def blurred(values: npt.NDArray[np.int64], rows: int, columns: int) -> npt.NDArr
     return values
 
 
-@cache
+# Blends of styles have any deviation, so only some are kept.
+@lru_cache(maxsize=8)
 def _levels(deviation: float) -> npt.NDArray[np.int16]:
     """Return the noise in whole grey levels of about a deviation."""
     levels: npt.NDArray[np.int16] = np.rint(tile() * np.float32(deviation)).astype(np.int16)

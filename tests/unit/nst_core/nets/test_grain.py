@@ -1,5 +1,6 @@
 """The noise that photos get before a network: its statistics, and that parts of a photo get theirs."""
 
+import tracemalloc
 from hashlib import sha256
 
 import numpy as np
@@ -59,3 +60,13 @@ def test_a_part_of_a_photo_gets_its_part_of_the_noise() -> None:
 def test_without_a_deviation_the_photo_is_returned_itself() -> None:
     given = photo(20, 20)
     assert grained(given, 0.0) is given
+
+
+def test_noise_of_many_deviations_takes_no_more_memory_than_that_of_some() -> None:
+    tile()
+    tracemalloc.start()
+    for number in range(24):
+        grained(photo(8, 8), 5 + number / 16)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 9 * 2 * 3 * SIDE_PX**2  # all of them are 38 MB
