@@ -44,8 +44,12 @@ def with_forms(photo: Pixels, levels: Levels) -> Pixels:
 
 
 def clouds(flat: Weight) -> Levels:
-    """Return clouds for the flat parts of a photo: 255 in `flat`, whose sides are at most `SIDE_PX`."""
-    height, width = flat.shape
+    """Return clouds for the flat parts of a photo: 255 in `flat`, whose sides are at most `SIDE_PX`.
+
+    Their longer side is `SIDE_PX`, so that clouds are as large in relation to a small photo as to a large one.
+    """
+    height, width = (max(1, round(side * SIDE_PX / max(flat.shape))) for side in flat.shape)
+    flat = np.asarray(Image.fromarray(flat).resize((width, height), Image.Resampling.BICUBIC))
     return np.rint(_clouds()[:height, :width] * (flat / np.float64(255))).astype(np.int16)
 
 

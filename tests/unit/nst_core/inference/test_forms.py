@@ -41,6 +41,22 @@ def test_they_grow_with_the_photo() -> None:
     assert np.abs(reduced.astype(int) - small).max() <= 2
 
 
+@pytest.mark.parametrize("side", [20, 100, 319])
+def test_a_small_photo_has_those_of_a_large_one(side: int) -> None:
+    small = with_forms(plain(side, side), clouds(np.full((side, side), 255, np.uint8))).astype(int)
+    large = with_forms(plain(1280, 1280), clouds(np.full((SIDE_PX, SIDE_PX), 255, np.uint8)))
+    reduced = np.asarray(Image.fromarray(large).resize((side, side), Image.Resampling.BOX))
+    assert np.abs(small - reduced).mean() < 1
+
+
+def test_the_flat_part_of_a_small_photo_keeps_its_place() -> None:
+    flat = np.zeros((60, 100), np.uint8)
+    flat[:, 50:] = 255
+    painted = with_forms(plain(60, 100), clouds(flat)).astype(int) - 128
+    assert np.abs(painted[:, :48]).max() == 0
+    assert np.abs(painted[:, 52:]).mean() > 5
+
+
 def test_bright_and_dark_photos_stay_within_bytes() -> None:
     for value in (0, 255):
         painted = with_forms(np.full((213, 320, 3), value, np.uint8), clouds(EVERYWHERE))
