@@ -116,14 +116,16 @@ def _weaken(photo: Pixels, result: Pixels, strength: float) -> None:
 def _soft_change(photo: Pixels, painted: Pixels, cell: int) -> _Floats:
     """Return the change of colours without fine lines, a pixel for each cell x cell pixels: H' x W' x 3."""
     height, width = photo.shape[:2]
-    columns = np.arange(0, width, cell)
-    parts = []
-    for rows in bands(photo, cell):
+    tops, lefts = (np.arange(0, side, cell) for side in (height, width))
+    sums = np.zeros((len(tops), len(lefts), 3), np.int32)
+    for rows in bands(photo):
         change = np.subtract(painted[rows], photo[rows], dtype=np.int16)
-        of_rows = np.add.reduceat(change, np.arange(0, len(change), cell), 0, dtype=np.int32)
-        parts.append(np.add.reduceat(of_rows, columns, 1))
-    counts = np.outer(*(np.minimum(cell, side - np.arange(0, side, cell)) for side in (height, width)))
-    mean = np.concatenate(parts).astype(np.float32) / counts[..., None].astype(np.float32)
+        # A band may begin and end within cells: in a wide photo, these are high.
+        cells = slice(rows.start // cell, (rows.stop - 1) // cell + 1)
+        of_rows = np.add.reduceat(change, np.maximum(tops[cells] - rows.start, 0), 0, dtype=np.int32)
+        sums[cells] += np.add.reduceat(of_rows, lefts, 1)
+    counts = np.outer(*(np.minimum(cell, side - starts) for side, starts in ((height, tops), (width, lefts))))
+    mean = sums.astype(np.float32) / counts[..., None].astype(np.float32)
     return np.stack([mean_around(mean_around(channel)) for channel in np.moveaxis(mean, 2, 0)], 2)
 
 
@@ -202,9 +204,9 @@ def _mean(counts: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> flo
     return fsum(counts * values) / int(counts.sum())
 
 
-def bands(picture: Pixels, cell: int = 1) -> list[slice]:
-    """Return the rows of a picture in bands, each of which begins with a multiple of `cell`."""
-    rows = max(1, _BAND_PIXELS // picture.shape[1] // cell) * cell
+def bands(picture: Pixels) -> list[slice]:
+    """Return the rows of a picture in bands."""
+    rows = max(1, _BAND_PIXELS // picture.shape[1])
     return [slice(part.first, part.end) for part in strips(picture.shape[0], rows)]
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -167,6 +168,15 @@ def test_bands_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     colours = blend(photo, painted.copy(), preserve_color=True)
     monkeypatch.undo()
     np.testing.assert_array_equal(blend(photo, painted.copy(), preserve_color=True), colours)
+
+
+def test_a_very_wide_photo_needs_little_memory() -> None:
+    photo, painted = picture(100, 32_768), picture(100, 32_768, seed=1)
+    tracemalloc.start()
+    blend(photo, painted, strength=0.5)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < photo.nbytes
 
 
 def test_read_only_and_strided_pictures_are_taken() -> None:
