@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from fastapi.testclient import TestClient
+
 from nst_core.protocol.chunks import StylizeChunk
 from nst_core.protocol.events import ItemOutcome
 from nst_core.storage.blobs import BlobUri
@@ -15,6 +17,12 @@ def body(rig: Rig, count: int = 1, **changes: object) -> dict[str, object]:
     """Return a request for photos below the prefix of the test."""
     uris = [f"s3://nst/{rig.prefix}/{number}.jpg" for number in range(count)]
     return {"input": {"uris": uris}, "styles": ["wave"]} | changes
+
+
+def submit(client: TestClient, rig: Rig, count: int = 1, **changes: Any) -> str:
+    """Submit a job a moment later than the one before, and return its id."""
+    rig.clock.advance(0.01)
+    return str(client.post("/v1/jobs", json=body(rig, count, **changes)).json()["id"])
 
 
 def region(rig: Rig, style: str = "udnie", mask: str | None = "sky") -> dict[str, Any]:

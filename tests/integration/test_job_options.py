@@ -13,12 +13,7 @@ from nst_core.storage.blobs import BlobUri
 from scheduler.store import styles
 from scheduler.store.styles import StyleRow
 from tests.integration.conftest import Rig, finished, started
-from tests.integration.job_kit import body, dispatch, end_with_images, failing, region
-
-
-def submit(client: TestClient, rig: Rig, count: int = 1, **changes: Any) -> str:
-    rig.clock.advance(0.01)
-    return str(client.post("/v1/jobs", json=body(rig, count, **changes)).json()["id"])
+from tests.integration.job_kit import body, dispatch, end_with_images, failing, region, submit
 
 
 def put_style(rig: Rig, name: str, card: dict[str, Any], version: str | None = None) -> None:

@@ -5,29 +5,14 @@ import json
 import threading
 import time
 import zipfile
-from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from nst_core.storage.blobs import BlobUri
-from scheduler.store import styles
-from scheduler.store.styles import StyleRow
 from tests.integration.conftest import Rig, finished, started
-from tests.integration.job_kit import body, end_with_images, failing
-
-
-def submit(client: TestClient, rig: Rig, count: int = 1, **changes: Any) -> str:
-    rig.clock.advance(0.01)
-    return str(client.post("/v1/jobs", json=body(rig, count, **changes)).json()["id"])
-
-
-def put_style(rig: Rig, name: str, card: dict[str, Any], version: str | None = None) -> None:
-    """Give a style a card, and perhaps another version."""
-    row = StyleRow(name=name, version=version or name * 4, weights=f"s3://nst/styles/{name}", card=card)
-    with rig.database.write() as connection:
-        styles.put_style(connection, row, now=rig.clock())
+from tests.integration.job_kit import body, end_with_images, failing, submit
 
 
 def test_put_is_accepted_once_and_found_by_its_id(client: TestClient, rig: Rig) -> None:
