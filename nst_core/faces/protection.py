@@ -42,7 +42,7 @@ class Protection:
     def of(
         cls, faces: Sequence[Face], *, height: int, width: int, opacity: Weight | None = None
     ) -> "Protection | None":
-        """Return it for the faces of a photo; None if there are none."""
+        """Return what protects the faces of a photo, or None if the photo has no faces."""
         if not faces:
             return None
         near = near_faces(faces, height=height, width=width, opacity=opacity)

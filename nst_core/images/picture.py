@@ -38,7 +38,7 @@ class Limits:
     min_side_px: int = DEFAULT_MIN_SIDE_PX
     #: Longest side of the result; larger pictures are reduced to it.
     max_px: int | None = None
-    #: Shorter side of the result, if `max_px` is None; larger pictures are reduced to it.
+    #: Shorter side of the result; larger pictures are reduced to it. `max_px` comes first if both are given.
     shorter_px: int | None = None
     #: The most pixels of the result; None: no limit other than `max_pixels`.
     max_result_pixels: int | None = None

@@ -15,8 +15,8 @@ from nst_core.nets.transformer_config import TransformerConfig
 #: Photos up to this size go through the network as a whole if there is memory for it, which is faster: about that of
 #: a phone's photo.
 WHOLE_PIXELS = 12_500_000
-#: The same for the reference engine, whose results are to be the same on every worker: whole pictures and strips differ
-#: in the last bits, so this may not depend on memory. The smallest worker that is recommended, with 4 GiB, has room.
+#: The same for the reference engine. Its results are to be the same on every worker, and whole pictures and strips
+#: differ in the last bits, so this must not depend on memory. A worker with 4 GiB has room for it.
 EXACT_WHOLE_PIXELS = 1_500_000
 
 

@@ -14,9 +14,9 @@ def said_in(card: dict[str, Any]) -> dict[str, Any]:
 
 
 def completed(card: dict[str, Any], present: dict[str, Any]) -> dict[str, Any]:
-    """Return the card of a new version of a style with what it lacks and the style's present card has.
+    """Return the card of a new version of a style, with missing fields taken from the style's present card.
 
-    That is the look, for jobs go on to ask for it; and the names and the rights of the painting, if it is the same.
+    These are the look, because jobs still ask for it, and the painting's names and rights, if it is the same painting.
     """
     names = ("look", *(_OF_PAINTINGS if _is_of_same_painting(card, present) else ()))
     return {name: present[name] for name in names if name in present} | card

@@ -91,7 +91,7 @@ def export(
 def _pictures(client: Client, style: Style) -> dict[str, bytes]:
     """Return the pictures of the run that the card names, by file name.
 
-    There are none if this scheduler does not have the run, or if it was extended and has made another version since.
+    It is empty if this scheduler does not know the run, or if the run was extended and has made another version since.
     """
     run = style.card.get("run")
     if not isinstance(run, str):
