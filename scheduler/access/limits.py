@@ -77,10 +77,10 @@ def check_new_job(connection: Connection, tenant: str, items: int, *, limits: Li
         raise QuotaExceededError(message)
 
 
-def check_retried(connection: Connection, tenant: str, *, limits: Limits) -> None:
+def check_retried(connection: Connection, tenant: str, later: int, *, limits: Limits) -> None:
     """Raise QuotaExceededError if a retried job is one too many, or makes too many images wait.
 
-    Call it in the transaction that retries the job, after the change.
+    Call it in the transaction that retries the job, after the change; `later` more images are going to wait.
     """
     if limits.max_unfinished_jobs is None and limits.max_queued_items is None:
         return
@@ -88,8 +88,9 @@ def check_retried(connection: Connection, tenant: str, *, limits: Limits) -> Non
     usage = tenant_rows.usage_of(connection, tenant)
     if limits.max_unfinished_jobs is not None and usage.unfinished_jobs > limits.max_unfinished_jobs:
         raise QuotaExceededError(f"{limits.max_unfinished_jobs:,.0f} unfinished jobs are allowed, and no more.")
-    if limits.max_queued_items is not None and usage.queued_items > limits.max_queued_items:
-        message = f"{usage.queued_items:,} images would wait; the limit is {limits.max_queued_items:,.0f}."
+    queued = usage.queued_items + later
+    if limits.max_queued_items is not None and queued > limits.max_queued_items:
+        message = f"{queued:,} images would wait; the limit is {limits.max_queued_items:,.0f}."
         raise QuotaExceededError(message)
 
 

@@ -1,9 +1,10 @@
 """Jobs: what a client asked for, as it is stored, the statuses of chunks, and how a job ends."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from nst_core.client.resources.jobs import DEFAULT_NAME, Counts, JobInput, JobStatus, LookName, Priority, StopReason
 from nst_core.client.resources.methods import DEFAULT_METHOD
@@ -83,6 +84,22 @@ class JobSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reopening:
+    """Which items of a job that has ended are to be tried again."""
+
+    #: Failed items with one of these errors; None: all failed ones.
+    codes: tuple[str, ...] | None = None
+    #: Cancelled items, too.
+    cancelled: bool = False
+
+    @classmethod
+    def load(cls, column: Mapping[str, Any]) -> Self:
+        """Return what `vars` of an object was, which went through JSON."""
+        codes = column["codes"]
+        return cls(codes=None if codes is None else tuple(codes), cancelled=column["cancelled"])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """A job in the database. Times are seconds since 1970, UTC."""
 
@@ -101,8 +118,10 @@ class Job:
     planned_key: str
     #: The input is read to its end, or cannot be read any further.
     planned: bool = False
-    #: There may be pending items that are in no chunk.
+    #: There may be pending items that the planner has to put into chunks or, if the job is being stopped, to cancel.
     unchunked: bool = False
+    #: The job was retried: which of its items, if they are too many for one transaction, have not all been reopened.
+    reopening: Reopening | None = None
     #: Why the job is being or was stopped.
     stop: StopReason | None = None
     #: The id that the client chose.

@@ -12,7 +12,7 @@ from nst_core.client.resources.items import ItemStatus
 from nst_core.client.resources.jobs import JobStatus, StopReason
 from scheduler.domain.codes import INPUT_INCOMPLETE, MAX_FAILURES, REPORTS_FAILED, Failure
 from scheduler.domain.errors import ConflictError, NothingToRetryError
-from scheduler.domain.jobs import STOPPABLE, Job
+from scheduler.domain.jobs import STOPPABLE, Job, Reopening
 from scheduler.jobs.inputs import Cursor
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import events as event_rows
@@ -21,6 +21,8 @@ from scheduler.store import jobs as job_rows
 from scheduler.store.database import Connection
 from scheduler.store.jobs import JobChanges
 
+#: The most items that a stop or a retry changes in one transaction, in which others wait for the job.
+AT_ONCE = 10_000
 #: Errors of a job that a retry removes. After other errors, its input was not read to its end.
 _PASSING_ERRORS = (MAX_FAILURES, REPORTS_FAILED)
 
@@ -28,18 +30,29 @@ _PASSING_ERRORS = (MAX_FAILURES, REPORTS_FAILED)
 def stop(connection: Connection, job: Job, reason: StopReason, *, error: Failure | None = None) -> None:
     """Stop a job early: what was not sent is cancelled, and what workers have may still be completed.
 
+    If there are more items than a transaction should change, the planner cancels the others (`continue_stop`).
     Whether a worker has a chunk that was sent is not known here: see `withdrawal`. Nothing happens if the
     job is being stopped already, or has ended.
     """
     if job.status not in STOPPABLE:
         return
-    values: JobChanges = {"status": JobStatus.CANCELLING, "stop": reason, "unchunked": False}
+    values: JobChanges = {"status": JobStatus.CANCELLING, "stop": reason, "reopening": None}
     if error is not None:
         values |= JobChanges(error_code=error.code, error_message=error.message)
     chunk_rows.end_pending(connection, job.id)
-    job_rows.move_counts(connection, job.id, item_rows.cancel_pending(connection, job.id))
+    changes = item_rows.cancel_pending(connection, job.id, limit=AT_ONCE)
+    values["unchunked"] = changes[ItemStatus.CANCELLED] == AT_ONCE
+    job_rows.move_counts(connection, job.id, changes)
     # After the counts, so that the event has them.
     job_rows.update_job(connection, job.id, **values)
+    job_rows.finalize_if_through(connection, job.id)
+
+
+def continue_stop(connection: Connection, job: Job) -> None:
+    """Cancel the next items of a large job that is being stopped."""
+    changes = item_rows.cancel_pending(connection, job.id, limit=AT_ONCE)
+    job_rows.move_counts(connection, job.id, changes)
+    job_rows.update_job(connection, job.id, unchunked=changes[ItemStatus.CANCELLED] == AT_ONCE)
     job_rows.finalize_if_through(connection, job.id)
 
 
@@ -84,24 +97,25 @@ def resume(connection: Connection, job: Job) -> None:
 
 def retry(
     connection: Connection, job: Job, *, codes: Sequence[str] | None = None, cancelled: bool = False, now: float
-) -> None:
+) -> int:
     """Retry the failed items of an ended job: all, or those with one of the error codes.
 
     With `cancelled`, also retry cancelled items, and read the rest of an input that was not read to its end. If
-    reading the input ended with an error, it continues in any case.
+    reading the input ended with an error, it continues in any case. If there are more items than a transaction should
+    change, the planner reopens the others (`continue_retry`), before it does anything else with the job; the result
+    is their number.
     Items that failed when they were planned stay failed. Raises ConflictError while the job runs, and
     NothingToRetryError if there is no such item.
     """
     if not job.status.is_terminal:
         raise ConflictError(f"{job.id} cannot be retried yet: it is {job.status}.")
-    changes: Counter[ItemStatus] = Counter()
-    changes.update(item_rows.reopen(connection, job.id, ItemStatus.FAILED, codes=codes))
-    if cancelled:
-        changes.update(item_rows.reopen(connection, job.id, ItemStatus.CANCELLED))
+    reopening = Reopening(codes=None if codes is None else tuple(codes), cancelled=cancelled)
+    changes = item_rows.reopen(connection, job.id, reopening, limit=AT_ONCE)
     cursor = Cursor.load(job.planned_key)
     goes_on = cursor.broken or (cancelled and not job.planned)
     if not changes[ItemStatus.PENDING] and not goes_on:
         raise NothingToRetryError(f"{job.id} has no item that can be tried again.")
+    more = changes[ItemStatus.PENDING] == AT_ONCE
     code, message = job.error_code, job.error_message
     if job.error_code in _PASSING_ERRORS or cursor.broken:
         code, message = None, None
@@ -115,6 +129,7 @@ def retry(
         planned=not goes_on,
         planned_key=replace(cursor, broken=False).dump() if cursor.broken else job.planned_key,
         unchunked=True,
+        reopening=vars(reopening) if more else None,
         stop=None,
         finished_at=None,
         retries=job.retries + 1,
@@ -124,6 +139,16 @@ def retry(
         error_code=code,
         error_message=message,
     )
+    return item_rows.count_reopenable(connection, job.id, reopening) if more else 0
+
+
+def continue_retry(connection: Connection, job: Job, reopening: Reopening) -> None:
+    """Reopen the next items of a large job that was retried."""
+    changes = item_rows.reopen(connection, job.id, reopening, limit=AT_ONCE)
+    job_rows.move_counts(connection, job.id, changes)
+    forgiven = job.counts.failed + changes[ItemStatus.FAILED]
+    more = changes[ItemStatus.PENDING] == AT_ONCE
+    job_rows.update_job(connection, job.id, forgiven=forgiven, reopening=vars(reopening) if more else None)
 
 
 def _going(job: Job) -> JobStatus:

@@ -31,7 +31,7 @@ from scheduler.jobs.manifests import Manifest
 from scheduler.jobs.methods import find_method
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
-from scheduler.store.database import Database
+from scheduler.store.database import Connection, Database
 from scheduler.store.items import NewItem
 from scheduler.store.jobs import JobChanges
 
@@ -105,7 +105,7 @@ class Planner:
                 return False
             sizes = self._item_times.sizes(connection, job.spec, items=_known_items(job))
         if job.unchunked:
-            self._chunk_page(job, sizes)
+            self._place_items(job, sizes)
             return True
         # Whole chunks, so that a page does not end with a small one.
         most = max(1, _PLANNED_AT_ONCE // len(sizes))
@@ -173,25 +173,37 @@ class Planner:
         self._manifests[job.id] = manifest
         return manifest
 
-    def _chunk_page(self, job: Job, sizes: Mapping[str, int]) -> None:
-        """Put items of a retried job, which are in no chunk, into new chunks."""
-        versions = {style.name: style.version for style in job.spec.styles}
+    def _place_items(self, job: Job, sizes: Mapping[str, int]) -> None:
+        """Put items that no chunk has into new chunks or, if the job is being stopped, cancel them."""
         with self._database.write() as connection:
             now_job = job_rows.lock_job(connection, job.id)
-            if not now_job.unchunked or now_job.status not in (*_PLANNABLE, JobStatus.RUNNING):
-                return  # stopped or paused in the meantime
-            found = item_rows.list_unchunked(connection, job.id, limit=_CHUNKED_AT_ONCE)
-            groups = [
-                group for name in versions for group in _pieces([i for i, style in found if style == name], sizes[name])
-            ]
-            style_of = dict(found)
-            groups.sort()  # the first inputs first
-            styles = [(style_of[group[0]], versions[style_of[group[0]]]) for group in groups]
-            ids = item_rows.add_chunks(connection, job.id, styles, method=job.spec.method)
-            chunk_of = {index: chunk_id for group, chunk_id in zip(groups, ids, strict=True) for index in group}
-            item_rows.move_to_chunks(connection, job.id, chunk_of)
-            if len(found) < _CHUNKED_AT_ONCE:
-                job_rows.update_job(connection, job.id, unchunked=False)
+            if not now_job.unchunked:
+                return  # another scheduler was first
+            if now_job.status is JobStatus.CANCELLING:
+                lifecycle.continue_stop(connection, now_job)
+            elif now_job.status not in (*_PLANNABLE, JobStatus.RUNNING):
+                return  # paused in the meantime
+            elif now_job.reopening is not None:
+                lifecycle.continue_retry(connection, now_job, now_job.reopening)
+            else:
+                self._chunk_page(connection, now_job, sizes)
+
+    @staticmethod
+    def _chunk_page(connection: Connection, job: Job, sizes: Mapping[str, int]) -> None:
+        """Put items of a retried job into new chunks."""
+        versions = {style.name: style.version for style in job.spec.styles}
+        found = item_rows.list_unchunked(connection, job.id, limit=_CHUNKED_AT_ONCE)
+        groups = [
+            group for name in versions for group in _pieces([i for i, style in found if style == name], sizes[name])
+        ]
+        style_of = dict(found)
+        groups.sort()  # the first inputs first
+        styles = [(style_of[group[0]], versions[style_of[group[0]]]) for group in groups]
+        ids = item_rows.add_chunks(connection, job.id, styles, method=job.spec.method)
+        chunk_of = {index: chunk_id for group, chunk_id in zip(groups, ids, strict=True) for index in group}
+        item_rows.move_to_chunks(connection, job.id, chunk_of)
+        if len(found) < _CHUNKED_AT_ONCE:
+            job_rows.update_job(connection, job.id, unchunked=False)
 
     def _write_page(self, job: Job, page: Page) -> None:
         permissions, limits = self._tenants.permissions(job.tenant), self._tenants.limits(job.tenant)

@@ -276,8 +276,8 @@ class JobService:
         """
 
         def retry(connection: Connection, job: Job, claim: Claim) -> None:
-            lifecycle.retry(connection, job, codes=codes, cancelled=cancelled, now=self._clock())
-            check_retried(connection, tenant, limits=self.tenants.limits(tenant))
+            later = lifecycle.retry(connection, job, codes=codes, cancelled=cancelled, now=self._clock())
+            check_retried(connection, tenant, later, limits=self.tenants.limits(tenant))
             claim.complete(connection, job.id)
 
         known = self.job(tenant, job_id)

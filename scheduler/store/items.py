@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, or_, select, update
 
 from nst_core.client.resources.items import ItemStatus
 from nst_core.protocol.chunks import ChunkItem
 from nst_core.protocol.events import ItemOutcome, ItemProgress
 from scheduler.domain.codes import Failure
-from scheduler.domain.jobs import ChunkStatus
+from scheduler.domain.jobs import ChunkStatus, Reopening
 from scheduler.store.database import Database
 from scheduler.store.tables import chunks, items
 
@@ -154,21 +154,24 @@ def list_unchunked(connection: Connection, job_id: str, *, limit: int) -> list[t
     return [(row.position, row.style) for row in connection.execute(query.order_by(items.c.position).limit(limit))]
 
 
-def reopen(
-    connection: Connection, job_id: str, status: ItemStatus, *, codes: Sequence[str] | None = None
-) -> Counter[ItemStatus]:
-    """Reset items with a status to pending, without a chunk; return the change of counts.
+def reopen(connection: Connection, job_id: str, reopening: Reopening, *, limit: int) -> Counter[ItemStatus]:
+    """Reset up to `limit` items to pending, the first ones, without a chunk; return the change of counts.
 
-    With `codes`, reset only items with one of these errors. Items that planning refused stay as they are.
+    Items that planning refused stay as they are.
     """
-    # A refused item never claimed its output.
-    query = [items.c.job_id == job_id, items.c.status == status, items.c.claimed_output.is_not(None)]
-    if codes is not None:
-        query.append(items.c.error_code.in_(codes))
     values: dict[str, Any] = {"status": ItemStatus.PENDING, "chunk_id": None, "attempt": None, "ms": None}
     values |= {"error_code": None, "error_message": None, "warning": None, "progress": None}
-    count = connection.execute(update(items).where(*query).values(values)).rowcount
-    return Counter({status: -count, ItemStatus.PENDING: count})
+    changes = Counter[ItemStatus]()
+    for query in _reopenable(job_id, reopening):
+        rest = limit - changes[ItemStatus.PENDING]
+        changes.update(_move_first(connection, query, values, limit=rest))
+    return changes
+
+
+def count_reopenable(connection: Connection, job_id: str, reopening: Reopening) -> int:
+    """Return how many items `reopen` would reset without a limit."""
+    counts = (select(func.count()).select_from(items).where(*query) for query in _reopenable(job_id, reopening))
+    return sum(int(connection.execute(count).scalar_one()) for count in counts)
 
 
 def taken_outputs(connection: Connection, job_id: str, outputs: Sequence[str]) -> set[str]:
@@ -335,8 +338,8 @@ def set_progress(connection: Connection, chunk_id: int, progress: Sequence[ItemP
     return any(each.iteration > (before[each.index] or {}).get("iteration", 0) for each in known)
 
 
-def cancel_pending(connection: Connection, job_id: str) -> Counter[ItemStatus]:
-    """Cancel the pending items of a job, except those in chunks that were sent; return the change of counts.
+def cancel_pending(connection: Connection, job_id: str, *, limit: int) -> Counter[ItemStatus]:
+    """Cancel up to `limit` pending items of a job, except those in chunks that were sent; return the change of counts.
 
     Call it with the job locked, like every function that changes items, so that no worker has the items.
     """
@@ -344,8 +347,7 @@ def cancel_pending(connection: Connection, job_id: str) -> Counter[ItemStatus]:
     sent = select(chunks.c.id).where(chunks.c.job_id == job_id, chunks.c.status.in_(in_hand))
     at_rest = or_(items.c.chunk_id.is_(None), items.c.chunk_id.not_in(sent))
     pending = (items.c.job_id == job_id, items.c.status == ItemStatus.PENDING, at_rest)
-    count = connection.execute(update(items).where(*pending).values(status=ItemStatus.CANCELLED)).rowcount
-    return Counter({ItemStatus.PENDING: -count, ItemStatus.CANCELLED: count})
+    return _move_first(connection, pending, {"status": ItemStatus.CANCELLED}, limit=limit)
 
 
 def delete_items(connection: Connection, job_id: str, *, limit: int) -> int:
@@ -356,6 +358,29 @@ def delete_items(connection: Connection, job_id: str, *, limit: int) -> int:
         own = (items.c.job_id == job_id, items.c.position <= positions[-1])
         connection.execute(delete(items).where(*own))
     return len(positions)
+
+
+def _reopenable(job_id: str, reopening: Reopening) -> Iterator[tuple[ColumnElement[bool], ...]]:
+    """Yield what is true for the items of each status, one status at a time, as the index has them."""
+    # A refused item never claimed its output.
+    own = (items.c.job_id == job_id, items.c.claimed_output.is_not(None))
+    codes = () if reopening.codes is None else (items.c.error_code.in_(reopening.codes),)
+    yield (*own, items.c.status == ItemStatus.FAILED, *codes)
+    if reopening.cancelled:
+        yield (*own, items.c.status == ItemStatus.CANCELLED)
+
+
+def _move_first(
+    connection: Connection, query: Sequence[ColumnElement[bool]], values: Mapping[str, Any], *, limit: int
+) -> Counter[ItemStatus]:
+    """Give the first items that match another status, and other values; return the change of counts."""
+    found = select(items.c.position, items.c.status).where(*query).order_by(items.c.position).limit(limit)
+    rows = connection.execute(found).all()
+    changes = Counter[ItemStatus]({values["status"]: len(rows)})
+    if rows:
+        changes.subtract(row.status for row in rows)
+        connection.execute(update(items).where(*query, items.c.position <= rows[-1].position).values(dict(values)))
+    return changes
 
 
 def _unfinished(chunk_id: int) -> Select[Any]:

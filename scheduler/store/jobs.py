@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, delete, exists, in
 from nst_core.client.resources.events import EventType
 from nst_core.client.resources.items import ItemStatus
 from nst_core.client.resources.jobs import TERMINAL, Counts, JobStatus, Priority, StopReason
-from scheduler.domain.jobs import ChunkStatus, Job, JobSpec
+from scheduler.domain.jobs import ChunkStatus, Job, JobSpec, Reopening
 from scheduler.store import events as event_rows
 from scheduler.store.rows import build
 from scheduler.store.tables import chunks, job_labels, jobs
@@ -20,9 +20,10 @@ from scheduler.store.tables import chunks, job_labels, jobs
 _SPEC = TypeAdapter(JobSpec)
 #: Columns whose change may be an event.
 _TOLD = frozenset({"status", "started_at"})
-#: There are unread inputs, or the job was retried and has items without a chunk.
+#: There are unread inputs, or items that no chunk has: those of a retried job, or of one that is being stopped.
 _PLANNABLE = or_(
-    jobs.c.status.in_((JobStatus.QUEUED, JobStatus.PLANNING)), (jobs.c.status == JobStatus.RUNNING) & jobs.c.unchunked
+    jobs.c.status.in_((JobStatus.QUEUED, JobStatus.PLANNING)),
+    jobs.c.status.in_((JobStatus.RUNNING, JobStatus.CANCELLING)) & jobs.c.unchunked,
 )
 #: All columns except the addresses of inline photos.
 _COLUMNS = [column for column in jobs.c if column.name != "input_uris"]
@@ -55,6 +56,7 @@ class JobChanges(TypedDict, total=False):
     planned_inputs: int
     planned_key: str | None
     unchunked: bool
+    reopening: dict[str, Any] | None
     retries: int
     forgiven: int
     client_id: str | None
@@ -201,7 +203,7 @@ def waiting_jobs(connection: Connection, *, now: float) -> list[Waiting]:
 
 
 def plannable_tenants(connection: Connection, *, without: Sequence[str] = ()) -> list[str]:
-    """Return the tenants with jobs, but not of `without`, that have inputs to be read or items that are in no chunk."""
+    """Return the tenants of jobs, but not of `without`, that have inputs to be read or items that are in no chunk."""
     query = select(jobs.c.tenant).where(_PLANNABLE, jobs.c.id.not_in(without)).distinct()
     return list(connection.execute(query).scalars())
 
@@ -310,4 +312,5 @@ def _job(row: Any) -> Job:
     if uris := row._mapping.get("input_uris"):
         spec = {**spec, "input": {**spec["input"], "uris": uris}}
     counts = Counts(**{name: getattr(row, name) for name in Counts.model_fields})
-    return build(Job, row, spec=_SPEC.validate_python(spec), counts=counts)
+    reopening = None if row.reopening is None else Reopening.load(row.reopening)
+    return build(Job, row, spec=_SPEC.validate_python(spec), counts=counts, reopening=reopening)

@@ -161,8 +161,10 @@ jobs = Table(
     Column("planned_key", Text, nullable=False, default=""),
     #: The input is read to its end, or cannot be read any further.
     Column("planned", Boolean, nullable=False, default=False),
-    #: There may be pending items that are in no chunk: the job was retried.
+    #: There may be pending items that are in no chunk: the job was retried, or is being stopped.
     Column("unchunked", Boolean, nullable=False, default=False),
+    #: Which items a retry has not reopened yet: a scheduler.domain.jobs.Reopening; null: it is done.
+    Column("reopening", JSON(none_as_null=True)),
     #: How often a client has retried the job.
     Column("retries", Integer, nullable=False, default=0),
     #: Why the job ends before its time.

@@ -8,6 +8,7 @@ from nst_core.client.resources.jobs import JobInput, JobStatus
 from nst_core.protocol.chunks import StylizeChunk
 from nst_core.storage.blobs import BlobUri
 from scheduler.domain.errors import ConflictError, KeyReusedError, NothingToRetryError, QuotaExceededError
+from scheduler.jobs import lifecycle
 from scheduler.jobs import planner as plan
 from scheduler.jobs.expiry import Expirer
 from scheduler.jobs.finalizer import OutdatedError
@@ -202,6 +203,37 @@ def test_retry_of_many_items_makes_chunks_page_by_page(rig: Rig, monkeypatch: py
     end(rig)
     job = rig.job(job_id)
     assert (job.status, job.counts.succeeded, job.unchunked) == (JobStatus.SUCCEEDED, 11, False)
+
+
+def test_many_items_are_cancelled_and_retried_page_by_page(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "AT_ONCE", 4)
+    job_id = rig.submit(11)
+    rig.plan()
+    rig.service.cancel(TENANT, job_id)
+    job = rig.job(job_id)
+    assert (job.status, job.counts.cancelled, job.counts.pending) == (JobStatus.CANCELLING, 4, 7)
+    rig.plan()
+    rig.finalizer.tick()
+    assert rig.job(job_id).status is JobStatus.CANCELLED
+    job, _ = rig.service.retry(TENANT, job_id, cancelled=True)
+    assert job.counts.pending == 4
+    assert not rig.take_all(), "no item goes to workers before all are open again"
+    end(rig)
+    job = rig.job(job_id)
+    assert (job.status, job.counts.succeeded, job.forgiven) == (JobStatus.SUCCEEDED, 11, 0)
+
+
+def test_a_limit_counts_all_items_of_a_large_retry(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "AT_ONCE", 2)
+    job_id = rig.submit(5)
+    end(rig, failing(*range(5)))
+    rig.service.tenants.put(Tenant(id=TENANT, limits={"max_queued_items": 4}))
+    with pytest.raises(QuotaExceededError, match="5 images would wait"):
+        rig.service.retry(TENANT, job_id)
+    rig.service.tenants.put(Tenant(id=TENANT, limits={"max_queued_items": 5}))
+    rig.service.retry(TENANT, job_id)
+    end(rig)
+    assert rig.job(job_id).status is JobStatus.SUCCEEDED
 
 
 def test_retry_that_exceeds_a_limit_changes_nothing(rig: Rig) -> None:
