@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from nst_core.client.resources.webhooks import DeliveryStatus
 from scheduler.store.rows import build
@@ -133,9 +133,17 @@ def update_webhook(connection: Connection, id: str, **changes: Unpack[WebhookCha
     connection.execute(update(webhooks).where(webhooks.c.id == id).values(dict(changes)))
 
 
+def empty_webhook(connection: Connection, id: str, *, limit: int) -> int:
+    """Remove up to `limit` deliveries of a webhook that is locked; return how many."""
+    own = (deliveries.c.webhook_id == id,)
+    last, count = _first(connection, own, limit)
+    if count:
+        connection.execute(delete(deliveries).where(*own, deliveries.c.id <= last))
+    return count
+
+
 def delete_webhook(connection: Connection, id: str) -> None:
-    """Remove a webhook that is locked, and its deliveries."""
-    connection.execute(delete(deliveries).where(deliveries.c.webhook_id == id))
+    """Remove a webhook that is locked and has no deliveries."""
     connection.execute(delete(webhooks).where(webhooks.c.id == id))
 
 
@@ -266,26 +274,50 @@ def update_delivery(connection: Connection, id: int, **changes: Unpack[DeliveryC
     connection.execute(update(deliveries).where(deliveries.c.id == id).values(dict(changes)))
 
 
-def fail_pending(connection: Connection, webhook_id: str, error: str, *, now: float) -> None:
-    """End the waiting deliveries of a webhook that is locked."""
+def fail_pending(connection: Connection, webhook_id: str, error: str, *, now: float, limit: int | None = None) -> int:
+    """End the waiting deliveries of a webhook that is locked, up to `limit` of them; return how many."""
     waiting = (deliveries.c.webhook_id == webhook_id, deliveries.c.status == DeliveryStatus.PENDING)
-    values = {"status": DeliveryStatus.FAILED, "error": error, "done_at": now, "lease_until": 0.0}
-    connection.execute(update(deliveries).where(*waiting).values(values))
+    last, count = _first(connection, waiting, limit)
+    if count:
+        values = {"status": DeliveryStatus.FAILED, "error": error, "done_at": now, "lease_until": 0.0}
+        connection.execute(update(deliveries).where(*waiting, deliveries.c.id <= last).values(values))
+    return count
 
 
-def replay(connection: Connection, webhook_id: str, *, now: float, id: int | None = None, since: float = 0.0) -> int:
-    """Let deliveries of a webhook that is locked wait for a first try again; return how many.
+def replay(connection: Connection, webhook_id: str, id: int, *, now: float) -> None:
+    """Let a delivery of a webhook that is locked wait for a first try again, unless it is waiting already."""
+    ended = (deliveries.c.id == id, deliveries.c.status != DeliveryStatus.PENDING)
+    own = (deliveries.c.webhook_id == webhook_id, *ended)
+    connection.execute(update(deliveries).where(*own).values(_fresh(now)))
 
-    With an id, that is this delivery, unless it is waiting already. Otherwise it is every failed delivery that was
-    created at or after `since`.
+
+def replay_failed(
+    connection: Connection, webhook_id: str, *, since: float, after_id: int, now: float, limit: int
+) -> tuple[int, int]:
+    """Let failed deliveries of a webhook that is locked wait for a first try again.
+
+    They are the first `limit` of those that were created at or after `since` and have larger ids than `after_id`.
+    Returns the last id, and how many there were.
     """
-    query = update(deliveries).where(deliveries.c.webhook_id == webhook_id)
-    if id is not None:
-        query = query.where(deliveries.c.id == id, deliveries.c.status != DeliveryStatus.PENDING)
-    else:
-        query = query.where(deliveries.c.status == DeliveryStatus.FAILED, deliveries.c.created_at >= since)
-    fresh = {"status": DeliveryStatus.PENDING, "error": None, "failures": 0, "next_at": now, "done_at": None}
-    return int(connection.execute(query.values({**fresh, "lease_until": 0.0})).rowcount)
+    failed = (deliveries.c.webhook_id == webhook_id, deliveries.c.status == DeliveryStatus.FAILED)
+    query = (*failed, deliveries.c.created_at >= since, deliveries.c.id > after_id)
+    last, count = _first(connection, query, limit)
+    if count:
+        connection.execute(update(deliveries).where(*query, deliveries.c.id <= last).values(_fresh(now)))
+    return last, count
+
+
+def _fresh(now: float) -> dict[str, Any]:
+    values = {"status": DeliveryStatus.PENDING, "error": None, "failures": 0, "next_at": now, "done_at": None}
+    return {**values, "lease_until": 0.0}
+
+
+def _first(connection: Connection, query: Sequence[ColumnElement[bool]], limit: int | None) -> tuple[int, int]:
+    """Return the id of the last of the first deliveries that match, and how many they are."""
+    ids = list(
+        connection.execute(select(deliveries.c.id).where(*query).order_by(deliveries.c.id).limit(limit)).scalars()
+    )
+    return (ids[-1] if ids else 0), len(ids)
 
 
 def old_deliveries(connection: Connection, *, done_before: float, limit: int) -> list[int]:

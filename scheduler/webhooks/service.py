@@ -9,6 +9,7 @@ from nst_core.client.resources.webhooks import DeliveryStatus
 from nst_core.client.signing import new_secret
 from nst_core.clock import Clock
 from scheduler.domain.errors import ConflictError, NotFoundError, RequestInvalidError, WebhooksDisabledError
+from scheduler.store import tenants as tenant_rows
 from scheduler.store import webhooks as rows
 from scheduler.store.database import Connection, Database
 from scheduler.store.webhooks import Delivery, Webhook, WebhookChanges
@@ -20,6 +21,8 @@ from scheduler.webhooks.vault import Vault
 MAX_WEBHOOKS = 20
 #: After a rotation, messages are also signed with the old secret for this time.
 OVERLAP_S = 86400.0
+#: The most deliveries that one transaction changes; the API cuts off statements that take long.
+_AT_ONCE = 10_000
 
 
 class WebhookService:
@@ -61,6 +64,7 @@ class WebhookService:
             created_at=now,
         )
         with self._database.write() as connection:
+            tenant_rows.lock_tenant(connection, tenant)  # so that others count it
             if rows.count_webhooks(connection, tenant) >= MAX_WEBHOOKS:
                 raise ConflictError(f"There are {MAX_WEBHOOKS} webhooks already; delete one first.")
             rows.insert_webhook(connection, webhook)
@@ -93,20 +97,32 @@ class WebhookService:
             changes["types"] = list(dict.fromkeys(changes["types"]))
         if "enabled" in changes:
             changes |= WebhookChanges(disabled_reason=None, failing_since=None)
+        more = False
         with self._database.write() as connection:
             webhook = self._lock(connection, tenant, webhook_id)
             if changes:
                 rows.update_webhook(connection, webhook_id, **changes)
             if webhook.enabled and changes.get("enabled") is False:
-                rows.fail_pending(connection, webhook_id, "The webhook was disabled.", now=self._clock())
+                more = self._fail_pending(connection, webhook_id)
+        while more:
+            with self._database.write() as connection:
+                # Another client may have enabled it in the meantime.
+                more = not self._lock(connection, tenant, webhook_id).enabled and self._fail_pending(
+                    connection, webhook_id
+                )
         return replace(webhook, **changes)
 
     def delete(self, tenant: str, webhook_id: str) -> None:
-        """Remove a webhook and its deliveries."""
+        """Remove a webhook and its deliveries. Of many deliveries, each transaction removes some."""
         self._open_vault()
-        with self._database.write() as connection:
-            self._lock(connection, tenant, webhook_id)
-            rows.delete_webhook(connection, webhook_id)
+        more = True
+        while more:
+            with self._database.write() as connection:
+                self._lock(connection, tenant, webhook_id)
+                rows.update_webhook(connection, webhook_id, enabled=False)  # so that no more are added
+                more = rows.empty_webhook(connection, webhook_id, limit=_AT_ONCE) == _AT_ONCE
+                if not more:
+                    rows.delete_webhook(connection, webhook_id)
 
     def rotate(self, tenant: str, webhook_id: str) -> tuple[Webhook, str]:
         """Give a webhook a new secret and return both. The old secret signs messages too, for a day."""
@@ -164,7 +180,7 @@ class WebhookService:
         self._open_vault()
         with self._database.write() as connection:
             _enabled(self._lock(connection, tenant, webhook_id))
-            rows.replay(connection, webhook_id, now=self._clock(), id=delivery_id)
+            rows.replay(connection, webhook_id, delivery_id, now=self._clock())
             found = rows.find_delivery(connection, webhook_id, delivery_id)
         return _found_delivery(found, webhook_id, delivery_id)
 
@@ -174,9 +190,20 @@ class WebhookService:
         Raises ConflictError if the webhook is disabled.
         """
         self._open_vault()
-        with self._database.write() as connection:
-            _enabled(self._lock(connection, tenant, webhook_id))
-            return rows.replay(connection, webhook_id, now=self._clock(), since=since)
+        total, last, count = 0, 0, _AT_ONCE
+        while count == _AT_ONCE:
+            with self._database.write() as connection:
+                _enabled(self._lock(connection, tenant, webhook_id))
+                last, count = rows.replay_failed(
+                    connection, webhook_id, since=since, after_id=last, now=self._clock(), limit=_AT_ONCE
+                )
+            total += count
+        return total
+
+    def _fail_pending(self, connection: Connection, webhook_id: str) -> bool:
+        """End messages that wait; return whether there are more."""
+        reason = "The webhook was disabled."
+        return rows.fail_pending(connection, webhook_id, reason, now=self._clock(), limit=_AT_ONCE) == _AT_ONCE
 
     def _open_vault(self) -> Vault:
         if self._vault is None:
