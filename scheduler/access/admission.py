@@ -1,4 +1,4 @@
-"""Limits of the API besides the rates of tenants: requests without a valid key, and bytes of request bodies."""
+"""Limits of the API besides the rates of tenants: requests without a valid key, and what requests in progress hold."""
 
 from collections import Counter
 from ipaddress import IPv4Address, IPv6Network, ip_address
@@ -40,27 +40,32 @@ def network_of(address: str) -> str:
     return str(IPv6Network((parsed, 64), strict=False))
 
 
-class BodyBudget:
-    """Bytes of request bodies in this process whose requests are not answered yet."""
+#: The most files that a tenant may be sending at once.
+MOST_FILES_OF_ONE = 32
 
-    def __init__(self, *, most: int, most_of_one: int) -> None:
-        """`most` is the limit of all tenants together, `most_of_one` that of each."""
+
+class Budget:
+    """What the requests hold that this process has not answered yet, such as bytes of their bodies."""
+
+    def __init__(self, what: str, *, most: int, most_of_one: int) -> None:
+        """`what` is for the message; `most` is the limit of all tenants together, `most_of_one` that of each."""
+        self._what = what
         self._most = most
         self._most_of_one = most_of_one
         self._of: Counter[str] = Counter()
         self._total = 0
 
-    def add(self, tenant: str, nbytes: int) -> None:
-        """Count received bytes; raise RateLimitedError if there are too many. Call it in the event loop."""
-        if self._of[tenant] + nbytes > self._most_of_one or self._total + nbytes > self._most:
-            message = "Too many large requests are being read at the moment; try again a little later."
+    def add(self, tenant: str, count: int) -> None:
+        """Count more; raise RateLimitedError if there are too many. Call it in the event loop."""
+        if self._of[tenant] + count > self._most_of_one or self._total + count > self._most:
+            message = f"Too many {self._what} are being read at the moment; try again a little later."
             raise RateLimitedError(message, retry_after_s=1.0)
-        self._of[tenant] += nbytes
-        self._total += nbytes
+        self._of[tenant] += count
+        self._total += count
 
-    def remove(self, tenant: str, nbytes: int) -> None:
-        """Count bytes that were freed."""
-        self._total -= nbytes
-        self._of[tenant] -= nbytes
+    def remove(self, tenant: str, count: int) -> None:
+        """Count what was freed."""
+        self._total -= count
+        self._of[tenant] -= count
         if self._of[tenant] <= 0:
             del self._of[tenant]

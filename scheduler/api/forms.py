@@ -13,7 +13,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from nst_core.client.resources.runs import TrainRequest
 from nst_core.training.paintings import MAX_PAINTING_BYTES
-from scheduler.api.json_bodies import off_the_loop, parse
+from scheduler.api import threads
+from scheduler.api.json_bodies import parse
 from scheduler.api.spools import fill, new_spool
 from scheduler.domain.addresses import storable
 from scheduler.domain.errors import RequestInvalidError, TooLargeError
@@ -55,7 +56,7 @@ async def read_train_request(request: Request) -> tuple[TrainRequest, Painting |
     if kind == "multipart/form-data":
         return await _read_form(request)
     text = b"".join([piece async for piece in _limited(request, MAX_JSON_BYTES, _large_json())])
-    body: TrainRequest = await off_the_loop(_parse, text)
+    body: TrainRequest = await threads.parse(_parse, text)
     if body.painting is None:
         raise RequestInvalidError(
             "Either give the address of the painting, or send its file in a form.", pointer=POINTER
@@ -67,7 +68,7 @@ async def _read_form(request: Request) -> tuple[TrainRequest, Painting]:
     stream = _limited(request, MAX_PAINTING_BYTES + 2 * MAX_JSON_BYTES, too_large())
     with new_spool() as file:
         await fill(file, stream)
-        found: tuple[TrainRequest, Painting] = await off_the_loop(_parse_form, request.headers, file)
+        found: tuple[TrainRequest, Painting] = await threads.parse(_parse_form, request.headers, file)
         return found
 
 

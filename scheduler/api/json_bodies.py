@@ -10,12 +10,11 @@ import re
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, NoReturn
 
-import anyio.to_thread
-from anyio.lowlevel import RunVar
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
+from scheduler.api import threads
 from scheduler.domain.errors import MalformedJsonError, TooLargeError
 
 #: The largest useful request has about 1,400.
@@ -24,12 +23,9 @@ MAX_DEPTH: Final = 32
 #: A double has 17 significant digits. Longer numbers are slow to parse and make messages long.
 _MAX_DIGITS: Final = 100
 _LARGEST_INTEGER: Final = 2**64
-#: Bodies that are parsed at the same time. More would only compete for Python's GIL.
-_AT_ONCE: Final = 4
 _ESCAPED = re.compile(rb"\\.", re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-_limiter: RunVar[anyio.CapacityLimiter] = RunVar("nst_json_limiter")
 
 
 class JsonRoute(APIRoute):
@@ -62,17 +58,7 @@ class _JsonRequest(Request):
 
     async def json(self) -> Any:
         """Return the model."""
-        return await off_the_loop(self._validate, await self.body())
-
-
-async def off_the_loop(function: Callable[..., Any], *args: Any) -> Any:
-    """Call a function that parses a body, in a small pool of threads for this purpose."""
-    try:
-        limiter = _limiter.get()
-    except LookupError:
-        limiter = anyio.CapacityLimiter(_AT_ONCE)
-        _limiter.set(limiter)
-    return await anyio.to_thread.run_sync(function, *args, limiter=limiter)
+        return await threads.parse(self._validate, await self.body())
 
 
 def parse(body: bytes) -> Any:

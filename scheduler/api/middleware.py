@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from nst_core.clock import Clock
 from nst_core.errors import NstError
 from nst_core.system.logs import about
-from scheduler.access.admission import AnonymousLimiter, BodyBudget
+from scheduler.access.admission import MOST_FILES_OF_ONE, AnonymousLimiter, Budget
 from scheduler.access.keys import Caller, Keys
 from scheduler.access.limits import Allowance, Limits, RateLimiter
 from scheduler.access.tenants import Tenants
@@ -45,6 +45,10 @@ _MAX_DIGITS = 18
 #: The most bytes of JSON bodies in memory at once, in all and for one tenant.
 _MOST_IN_HAND = 256 * 2**20
 _MOST_IN_HAND_OF_ONE = 64 * 2**20
+#: The most files that are on their way at once, and their bytes, which may be on the disk of this machine.
+_MOST_FILES = 256
+_MOST_SPOOLED = 16 * 2**30
+_MOST_SPOOLED_OF_ONE = 4 * 2**30
 
 
 class Envelope:
@@ -92,7 +96,9 @@ class Gate:
         self._tenants = tenants
         self._rates = RateLimiter(clock=clock)
         self._strangers = AnonymousLimiter(clock=clock)
-        self._in_hand = BodyBudget(most=_MOST_IN_HAND, most_of_one=_MOST_IN_HAND_OF_ONE)
+        self._bodies = Budget("large requests", most=_MOST_IN_HAND, most_of_one=_MOST_IN_HAND_OF_ONE)
+        self._files = Budget("files", most=_MOST_FILES, most_of_one=MOST_FILES_OF_ONE)
+        self._spooled = Budget("large files", most=_MOST_SPOOLED, most_of_one=_MOST_SPOOLED_OF_ONE)
         self._limiter: anyio.CapacityLimiter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -113,10 +119,13 @@ class Gate:
                 message = f"The query string may have at most {_MAX_QUERY_BYTES:,} bytes."
                 raise RequestInvalidError(message, pointer="")
             _check_address(scope)
+            if max_bytes is None:
+                self._files.add(caller.tenant, 1)
         except NstError as error:
             await problems.answer(request, error, headers=headers)(scope, receive, send)
             return
         request.state.caller = caller
+        held = self._spooled if max_bytes is None else self._bodies
         received = kept = 0
 
         async def receive_counted() -> Message:
@@ -124,11 +133,10 @@ class Gate:
             message = await receive()
             nbytes = len(message.get("body", b""))
             received += nbytes
-            if max_bytes is not None:
-                if received > max_bytes:
-                    raise _too_large(max_bytes)
-                self._in_hand.add(caller.tenant, nbytes)
-                kept += nbytes
+            if max_bytes is not None and received > max_bytes:
+                raise _too_large(max_bytes)
+            held.add(caller.tenant, nbytes)
+            kept += nbytes
             return message
 
         async def send_counted(message: Message) -> None:
@@ -140,7 +148,9 @@ class Gate:
             with about(tenant=caller.tenant):
                 await self._app(scope, receive_counted, send_counted)
         finally:
-            self._in_hand.remove(caller.tenant, kept)
+            held.remove(caller.tenant, kept)
+            if max_bytes is None:
+                self._files.remove(caller.tenant, 1)
 
     async def _admit(self, request: Request) -> tuple[Caller, Limits]:
         try:

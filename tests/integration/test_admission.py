@@ -1,20 +1,29 @@
 """Rate limits count per tenant, or per address without a valid key. The numbers of keys and tenants are limited."""
 
 import asyncio
+import contextlib
 import logging
+import select
+import socket
+import time
 from collections.abc import Callable
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
 from scheduler.access import keys as access_keys
 from scheduler.access import tenants as access_tenants
-from scheduler.access.admission import AnonymousLimiter
+from scheduler.access.admission import MOST_FILES_OF_ONE, AnonymousLimiter, Budget
 from scheduler.api.app import make_api
+from scheduler.api.routes import jobs as job_routes
 from scheduler.domain.keys import new_api_key
 from scheduler.store.tenants import Tenant
 from tests.integration.conftest import Rig
+from tests.integration.job_kit import body
+from tests.integration.serving import serving
 
+UPLOAD = "upl_" + "0" * 24
 Connect = Callable[..., TestClient]
 
 
@@ -136,3 +145,53 @@ def test_a_client_that_disconnects_is_logged_in_one_line(rig: Rig, caplog: pytes
     assert len(lines) == 1
     assert lines[0].exc_info is None
     assert path in lines[0].getMessage()
+
+
+def start_upload(address: str, key: str, *, nbytes: int) -> socket.socket:
+    """Begin to send a file of this size, and send half of it."""
+    host, _, port = address.removeprefix("http://").partition(":")
+    connection = socket.create_connection((host, int(port)), timeout=30)
+    head = f"PUT /v1/uploads/{UPLOAD}/{time.time_ns()}.jpg HTTP/1.1\r\nHost: {host}\r\nContent-Length: {nbytes}\r\n"
+    connection.sendall(f"{head}Authorization: Bearer {key}\r\n\r\n".encode() + b"x" * (nbytes // 2))
+    return connection
+
+
+def test_a_tenant_sends_a_limited_number_of_files_at_once(rig: Rig) -> None:
+    rig.service.keys.add(key := new_api_key(), tenant="alice")
+    rig.service.keys.add(other := new_api_key(), tenant="bob")
+    api = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
+    with contextlib.ExitStack() as opened, serving(api) as address:
+        alice, bob = (
+            opened.enter_context(httpx.Client(base_url=address, headers={"Authorization": f"Bearer {each}"}))
+            for each in (key, other)
+        )
+        for client in (alice, bob):
+            assert client.put(f"/v1/uploads/{UPLOAD}").status_code == 200
+        slow = {start_upload(address, key, nbytes=1000) for _ in range(MOST_FILES_OF_ONE + 3)}
+        for connection in slow:
+            opened.callback(connection.close)
+        refused: set[socket.socket] = set()
+        while len(refused) < 3:
+            answered = select.select(slow, [], [], 30)[0]
+            assert answered, "all of them were admitted"
+            slow.difference_update(answered)
+            refused.update(answered)
+        for connection in refused:
+            assert connection.recv(12) == b"HTTP/1.1 429"
+        answer = alice.put(f"/v1/uploads/{UPLOAD}/b.jpg", content=b"one more")
+        assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (429, "rate_limited", "1")
+        assert bob.put(f"/v1/uploads/{UPLOAD}/b.jpg", content=b"of another tenant").status_code == 201
+        assert alice.get("/v1/jobs").status_code == 200
+        for connection in slow:
+            connection.sendall(b"x" * 500)
+            assert connection.recv(12) == b"HTTP/1.1 201"
+        assert alice.put(f"/v1/uploads/{UPLOAD}/b.jpg", content=b"one more").status_code == 201
+
+
+def test_a_tenant_makes_a_limited_number_of_dry_runs_at_once(
+    client: TestClient, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_routes, "_DRY_RUNS", Budget("dry runs", most=0, most_of_one=0))
+    answer = client.post("/v1/jobs?validate=true", json=body(rig))
+    assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
+    assert client.post("/v1/jobs", json=body(rig)).status_code == 202

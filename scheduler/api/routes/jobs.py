@@ -19,6 +19,8 @@ from nst_core.client.resources.jobs import (
     RetryRequest,
 )
 from nst_core.client.resources.methods import MethodName
+from scheduler.access.admission import Budget
+from scheduler.api import threads
 from scheduler.api.dependencies import ServiceDep, TenantDep
 from scheduler.api.json_bodies import JsonRoute
 from scheduler.api.pages import collect
@@ -30,11 +32,14 @@ from scheduler.api.waiting import wait_for_end
 from scheduler.domain.addresses import storable
 from scheduler.domain.errors import RequestInvalidError
 from scheduler.jobs.methods import all_methods
+from scheduler.jobs.service import JobService
 from scheduler.store.jobs import JobFilter
 
 router = APIRouter(route_class=JsonRoute, prefix="/v1/jobs", tags=["jobs"])
 
 _MAX_LABELS = 16
+#: Each may read the storage for seconds.
+_DRY_RUNS = Budget("dry runs", most=32, most_of_one=8)
 Validate = Annotated[bool, Query(description="Only show what the job would do; do not submit it.")]
 Objects = Annotated[
     bool, Query(description="With `validate`: if false, do not check that the photos are in the storage.")
@@ -73,7 +78,7 @@ async def submit_job(
     """Submit a bulk stylization job."""
     if validate:
         response.status_code = 200
-        return await run_in_threadpool(service.check, tenant, body, objects=objects)
+        return await _check(service, tenant, body, objects)
     submit = partial(service.submit, tenant, body, idempotency_key=idempotency_key)
     job, new = await run_in_threadpool(submit)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
@@ -81,6 +86,15 @@ async def submit_job(
         response.headers["Idempotent-Replayed"] = "true"
     look = partial(service.job, tenant, job.id)
     return job_of(await wait_for_end(job, look, request=request, response=response, prefer=prefer or ""))
+
+
+async def _check(service: JobService, tenant: str, body: JobRequest, objects: bool) -> Check:
+    _DRY_RUNS.add(tenant, 1)
+    try:
+        check: Check = await threads.send(partial(service.check, tenant, body, objects=objects))
+        return check
+    finally:
+        _DRY_RUNS.remove(tenant, 1)
 
 
 @router.put(
@@ -111,7 +125,7 @@ async def put_job(
     """
     if validate:
         response.status_code = 200
-        return await run_in_threadpool(service.check, tenant, body, objects=objects)
+        return await _check(service, tenant, body, objects)
     job, new = await run_in_threadpool(service.put, tenant, job_id, body)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if not new:

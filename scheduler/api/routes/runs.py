@@ -6,13 +6,13 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from starlette.concurrency import run_in_threadpool
 
 from nst_core.client.resources.base import ID_PATTERN
 from nst_core.client.resources.runs import ExtendRequest, ForkRequest, Run, RunPage, RunStatus, SamplePage
 from nst_core.client.resources.styles import Preset, PresetPage
 from nst_core.styles import families
 from nst_core.training import presets
+from scheduler.api import threads
 from scheduler.api.dependencies import RunsDep, TenantDep
 from scheduler.api.examples import files
 from scheduler.api.forms import OPENAPI, read_train_request
@@ -63,7 +63,7 @@ async def train_style(
     """
     body, painting = await read_train_request(request)
     submit = partial(runs.submit, tenant, body, painting=painting, idempotency_key=idempotency_key)
-    details, new = await run_in_threadpool(submit)
+    details, new = await threads.send(submit)
     return _accepted(run_of(details), new, response)
 
 

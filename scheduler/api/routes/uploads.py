@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
 
 from nst_core.client.resources.uploads import StoredFile, Upload, UploadedFile, UploadedFilePage, UploadPage
+from scheduler.api import threads
 from scheduler.api.dependencies import LimitsDep, ServiceDep, TenantDep
 from scheduler.api.json_bodies import JsonRoute
 from scheduler.api.pages import collect
@@ -130,7 +131,7 @@ async def put_file(
         await fill(file, _pieces(request, limits.max_upload_bytes, None if expected is None else sha256))
         if expected is not None and sha256.digest() != expected:
             raise RequestInvalidError("The SHA-256 hash of the body differs from Content-Digest.", pointer="")
-        uri = await run_in_threadpool(service.uploads.put, tenant, upload_id, path, file)
+        uri = await threads.send(service.uploads.put, tenant, upload_id, path, file)
     return StoredFile(uri=uri)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scheduler.access.admission import AnonymousLimiter, BodyBudget, network_of
+from scheduler.access.admission import AnonymousLimiter, Budget, network_of
 from scheduler.access.limits import RateLimiter
 from scheduler.domain.errors import RateLimitedError
 
@@ -24,7 +24,7 @@ def test_the_table_of_addresses_is_bounded() -> None:
 
 
 def test_bodies_in_hand_are_bounded_for_each_and_for_all() -> None:
-    in_hand = BodyBudget(most=100, most_of_one=60)
+    in_hand = Budget("large requests", most=100, most_of_one=60)
     in_hand.add("alice", 60)
     with pytest.raises(RateLimitedError):
         in_hand.add("alice", 1)
