@@ -1,6 +1,8 @@
 """Webhooks in the API: created, changed, listed, tested, replayed, and visible to their tenant only."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from scheduler.api.app import make_api
 from scheduler.domain.keys import new_api_key
+from scheduler.webhooks import service as webhook_service
 from scheduler.webhooks.service import MAX_WEBHOOKS
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.receiver import Certificates, Receiver
@@ -108,6 +111,33 @@ def test_failed_messages_since_a_time_are_replayed(
     client.patch(f"/v1/webhooks/{webhook_id}", json={"enabled": False})
     for refused in (path, f"/v1/webhooks/{webhook_id}/test"):
         assert client.post(refused).json()["code"] == "conflict"
+
+
+def test_many_messages_are_replayed_failed_and_removed(
+    client: TestClient, post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_service, "_AT_ONCE", 2)
+    webhook_id, _ = post.add(receiver, "job.completed")
+    other_id, _ = post.add(receiver, "job.completed")
+    path = f"/v1/webhooks/{webhook_id}"
+    for each in (webhook_id, *[webhook_id] * 4, other_id):
+        client.post(f"/v1/webhooks/{each}/test")
+    client.patch(path, json={"enabled": False})
+    assert [each.status for each in post.log(webhook_id)] == ["failed"] * 5
+    assert [each.status for each in post.log(other_id)] == ["pending"]
+    client.patch(path, json={"enabled": True})
+    assert client.post(f"{path}/replay").json() == {"replayed": 5}
+    assert [each.status for each in post.log(webhook_id)] == ["pending"] * 5
+    assert client.delete(path).status_code == 204
+    assert client.get(f"{path}/deliveries").status_code == 404
+    assert len(post.log(other_id)) == 1
+
+
+def test_webhooks_that_are_made_at_once_count_each_other(client: TestClient, rig: Rig) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        make = partial(client.post, "/v1/webhooks", json={"url": "https://example.com/"})
+        answers = list(pool.map(lambda _: make().status_code, range(MAX_WEBHOOKS + 6)))
+    assert sorted(answers) == [201] * MAX_WEBHOOKS + [409] * 6
 
 
 @pytest.mark.parametrize(
