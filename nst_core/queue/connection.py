@@ -37,6 +37,11 @@ def attempt_key(id: int | str) -> str:
     return f"{KEY_PREFIX}attempt:{id}"
 
 
+def claim_key(id: int | str, attempt: int) -> str:
+    """Return the key of the worker that has begun an attempt at a chunk, or at a segment of a run."""
+    return f"{KEY_PREFIX}begun:{id}:{attempt}"
+
+
 def cancelled_key(job_id: str) -> str:
     """Return the key that exists while a job is cancelled."""
     return f"{KEY_PREFIX}cancelled:{job_id}"

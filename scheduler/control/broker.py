@@ -20,6 +20,7 @@ from nst_core.queue.connection import (
     QueueConnection,
     attempt_key,
     cancelled_key,
+    claim_key,
     queue_lists,
     stopped_key,
 )
@@ -51,7 +52,7 @@ class Broker(QueueConnection):
         Workers take chunks that are sent `ahead` before all others.
         """
         with self._translated():
-            self._redis.set(attempt_key(chunk.chunk_id), chunk.attempt, ex=_HINT_TTL_S)
+            self._note(chunk.chunk_id, chunk.attempt)
             self.celery.send_task(
                 chunk.queue,
                 args=[self._signer.seal(chunk.queue, dump_chunk(chunk))],
@@ -65,7 +66,7 @@ class Broker(QueueConnection):
     def send_segment(self, segment: TrainSegment) -> None:
         """Queue a segment of a training, and note its attempt, so that workers recognize outdated messages."""
         with self._translated():
-            self._redis.set(attempt_key(segment.run_id), segment.attempt, ex=_HINT_TTL_S)
+            self._note(segment.run_id, segment.attempt)
             self.celery.send_task(
                 TRAIN_TASK,
                 args=[self._signer.seal(TRAIN_TASK, dump_segment(segment))],
@@ -73,6 +74,11 @@ class Broker(QueueConnection):
                 queue=TRAIN_TASK,
                 retry=False,
             )
+
+    def _note(self, id: int | str, attempt: int) -> None:
+        self._redis.set(attempt_key(id), attempt, ex=_HINT_TTL_S)
+        # A database that was restored gives numbers again that workers may have begun.
+        self._redis.delete(claim_key(id, attempt))
 
     def withdraw_chunks(self, queue: str, attempts: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
         """Remove the messages of attempts (pairs of chunk id and attempt number) from a queue.

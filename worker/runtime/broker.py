@@ -8,8 +8,12 @@ from nst_core.queue.connection import (
     QueueConnection,
     attempt_key,
     cancelled_key,
+    claim_key,
     stopped_key,
 )
+
+#: Longer than a message stays unacknowledged before Redis delivers it again.
+_CLAIM_TTL_S = 24 * 3600
 
 
 class WorkerBroker(QueueConnection):
@@ -27,6 +31,18 @@ class WorkerBroker(QueueConnection):
         with self._translated():
             newest = _number(self._redis.get(attempt_key(id)))
         return newest is not None and newest > attempt
+
+    def claim(self, id: int | str, attempt: int, claimant: str) -> bool:
+        """Note who begins an attempt; return whether nobody else has begun it.
+
+        Redis delivers a message again if the connection of the worker that has it breaks, though that worker goes on.
+        """
+        key = claim_key(id, attempt)
+        with self._translated():
+            # A first try may have been carried out although its answer was lost.
+            return bool(self._redis.set(key, claimant, nx=True, ex=_CLAIM_TTL_S)) or (
+                self._redis.get(key) == claimant.encode()
+            )
 
     def is_stopped(self, run_id: str, attempt: int) -> bool:
         """Return whether the scheduler has stopped this attempt of a run, or a later one."""

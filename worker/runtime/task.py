@@ -1,6 +1,7 @@
 """The base of the worker's Celery tasks: each message becomes one piece of work, from its first event to its last."""
 
 import logging
+import secrets
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -47,6 +48,7 @@ class Task(ABC, Generic[_Message, _Report, _End]):
         self._stop = stop
         self._recovered = recovered
         self._clock = clock
+        self._claimant = secrets.token_hex(16)
         self._lock = Lock()
         #: The newest attempt at each chunk or run that was begun here.
         self._begun: OrderedDict[int | str, int] = OrderedDict()
@@ -66,9 +68,10 @@ class Task(ABC, Generic[_Message, _Report, _End]):
     def _take(self, work: _Message, report: _Report) -> None:
         if _is_outdated(report):
             _log.info("%s: dropped, a newer attempt exists", report.label)
-        elif not self._claim(report):
-            # Redis delivers a message again if it was away, or if the message was not acknowledged for an hour.
-            _log.info("%s: dropped, it was begun here before", report.label)
+        elif not self._claim(report) or not self._claim_everywhere(report):
+            # Redis delivers a message again if a worker's connection broke, or if the message was not acknowledged for
+            # an hour. If the worker that began it is gone, its lease ends, and the next attempt has a new number.
+            _log.info("%s: dropped, it was begun before", report.label)
         else:
             self._complete(work, report)
 
@@ -108,6 +111,15 @@ class Task(ABC, Generic[_Message, _Report, _End]):
             self._begun.move_to_end(report.id)
             if len(self._begun) > _REMEMBERED:
                 self._begun.popitem(last=False)
+            return True
+
+    def _claim_everywhere(self, report: Report) -> bool:
+        """Return whether no other worker has begun this attempt, as far as Redis knows."""
+        try:
+            return self._broker.claim(report.id, report.attempt, self._claimant)
+        except BrokerUnavailableError as error:
+            # Both would make the same images. That is better than work that nobody does until its lease ends.
+            _log.warning("%s: %s", report.label, error)
             return True
 
     def _complete(self, work: _Message, report: _Report) -> None:

@@ -102,6 +102,21 @@ def test_a_newer_attempt_outdates_an_older_one(both: Both) -> None:
     assert both.is_outdated(7, 2)
 
 
+@pytest.mark.parametrize("id", [CHUNK.chunk_id, SEGMENT.run_id])
+def test_an_attempt_that_is_sent_again_can_be_begun_again(broker: brokers.Broker, id: int | str) -> None:
+    """A database that was restored counts its attempts from an earlier number."""
+
+    def send() -> None:
+        broker.send_chunk(replace(CHUNK, attempt=3))
+        broker.send_segment(replace(SEGMENT, attempt=3))
+
+    send()
+    assert broker.claim(id, 3, "a")
+    assert not broker.claim(id, 3, "b")
+    send()
+    assert broker.claim(id, 3, "b")
+
+
 def test_workers_are_told_of_stopped_segments_and_cancelled_jobs(both: Both) -> None:
     assert not both.is_stopped("run_1", 1)
     assert not both.is_cancelled("job_1")

@@ -107,6 +107,23 @@ def test_the_work_has_exactly_one_end_event(broker: Broker, error: Exception | N
     ]
 
 
+def test_an_attempt_is_begun_by_one_worker_only(broker: Broker) -> None:
+    first, second = PlainTask(broker), PlainTask(broker)
+    for task in (first, second):
+        task(Message())
+    assert (first.ends, second.ends) == (["done"], [])
+    second(Message(attempt=2))
+    first(Message(attempt=2))
+    assert (first.ends, second.ends) == (["done"], ["done"])
+
+
+def test_a_claim_whose_answer_was_lost_still_counts(broker: Broker) -> None:
+    assert broker.claim("run_1", 3, "a")
+    assert broker.claim("run_1", 3, "a")
+    assert not broker.claim("run_1", 3, "b")
+    assert broker.claim("run_1", 4, "b")
+
+
 def test_failure_of_a_process_that_recovered_is_retried(broker: Broker) -> None:
     task = PlainTask(broker, recovered=lambda problem: True)
     task(Message(error=ValueError("half of a module")))
