@@ -9,7 +9,8 @@ more than one batch.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -26,10 +27,12 @@ log = logging.getLogger(__name__)
 POLL_S = 0.5
 HEARTBEAT_S = 15.0
 _BATCH = 1000
-#: Subjects of one query, and events of each where not all fit.
+#: Places of one query, and events of each where not all fit.
 _PLACES, _EACH = 200, 50
 #: Streams that catch up at the same time, of all tenants: they share the threads of the API.
 _REPLAYS = 4
+#: A subject, and the id of an event: what comes next is after it.
+_Place = tuple[str, int]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -156,16 +159,16 @@ class EventHub:
     async def _poll(self) -> None:
         try:
             while self._waiting and not self._stopped:
-                waiting = list(self._waiting)
+                waiting = {stream: (stream.subject, stream.after) for stream in self._waiting}
                 try:
-                    found = await run_sync(self._fetch, [(each.subject, each.after) for each in waiting])
+                    found = await run_sync(self._fetch, set(waiting.values()))
                 except NstError as error:
                     log.warning("Events cannot be read now: %s", error.message)
-                    found = []
-                for stream in waiting:
-                    own = [event for event in found if event.subject == stream.subject and event.id > stream.after]
+                    found = {}
+                for stream, place in waiting.items():
+                    own = found.get(place, [])
                     # Skip streams that have stopped waiting, or they would get the events twice.
-                    if own and stream in self._waiting:
+                    if own and stream in self._waiting and stream.after == place[1]:
                         stream.found, stream.behind = own, len(own) >= _EACH
                         stream.wake.set()
                 with suppress(TimeoutError):
@@ -179,20 +182,29 @@ class EventHub:
         finally:
             self._poller = None
 
-    def _fetch(self, places: Sequence[tuple[str, int]]) -> list[Event]:
-        found: list[Event] = []
-        distinct = sorted(set(places))
+    def _fetch(self, places: Collection[_Place]) -> dict[_Place, list[Event]]:
+        """Return the next events of each place, but none of what comes after events that are left out."""
+        found: dict[_Place, list[Event]] = {}
+        distinct = sorted(places)
         with self._database.read() as connection:
             for start in range(0, len(distinct), _PLACES):
                 some = distinct[start : start + _PLACES]
                 news = event_rows.events_after(connection, some, limit=_BATCH)
                 if len(news) == _BATCH:
-                    # Somebody has much news: each subject gets its own first events, so that none waits for another.
-                    pages = [event_rows.events_after(connection, [place], limit=_EACH) for place in some]
-                    news = [event for page in pages for event in page]
-                found += news
+                    # Somebody has much news: each place gets its own first events, so that none waits for another.
+                    found |= {place: event_rows.events_after(connection, [place], limit=_EACH) for place in some}
+                else:
+                    found |= _by_place(some, news)
         return found
 
     def _last(self, subject: str) -> Event | None:
         with self._database.read() as connection:
             return event_rows.last_event(connection, subject)
+
+
+def _by_place(places: Sequence[_Place], news: Sequence[Event]) -> dict[_Place, list[Event]]:
+    """Return which of all events after some places come after each."""
+    of_subject: dict[str, list[Event]] = defaultdict(list)
+    for event in news:
+        of_subject[event.subject].append(event)
+    return {(subject, after): [each for each in of_subject[subject] if each.id > after] for subject, after in places}

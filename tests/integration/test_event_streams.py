@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -16,7 +16,8 @@ from nst_core.client.resources.jobs import Job, JobStatus
 from scheduler.api.app import make_api
 from scheduler.domain.keys import new_api_key
 from scheduler.events import hub as event_hub
-from scheduler.events.hub import EventHub
+from scheduler.events.hub import EventHub, Stream
+from scheduler.store import events as event_rows
 from scheduler.store.tables import events as event_table
 from tests.clients import Connect
 from tests.integration.conftest import TENANT, Rig, finished, progress, started
@@ -151,6 +152,42 @@ def test_replay_of_a_long_job_does_not_delay_events_of_other_jobs(
     assert seen == sorted(set(seen))
     for stream in (first, second):
         hub.close(stream)
+
+
+def test_streams_of_one_job_at_different_events_miss_none_where_another_job_has_much_news(
+    rig: Rig, hub: EventHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full poll gives each stream its own first events, and not those that another one of the job is to get."""
+    monkeypatch.setattr(event_hub, "_BATCH", 20)
+    monkeypatch.setattr(event_hub, "_EACH", 5)
+    monkeypatch.setattr(hub, "_max_streams", lambda tenant: 3)
+    job_id, other = rig.submit(1), rig.submit(1)
+
+    async def begin(subject: str) -> tuple[Stream, list[int]]:
+        stream = hub.open(TENANT, subject, after=0, over=False)
+        assert stream is not None
+        return stream, [event.id for event in await hub.next(stream, timeout_s=20)]
+
+    async def read(stream: Stream, seen: list[int], *, count: int) -> list[int]:
+        while len(seen) < count and (found := await hub.next(stream, timeout_s=5)):
+            seen += [event.id for event in found]
+        return seen
+
+    async def watch() -> Sequence[list[int]]:
+        slow, busy = await begin(job_id), await begin(other)
+        add_events(rig, job_id, 12)
+        fast = await begin(job_id)
+        add_events(rig, job_id, 12)
+        add_events(rig, other, 40)
+        return await asyncio.gather(read(*slow, count=25), read(*fast, count=25), read(*busy, count=41))
+
+    with rig.database.read() as connection:
+        seen = asyncio.run(watch())
+        wanted = [
+            [event.id for event in event_rows.events_after(connection, [(each, 0)], limit=100)]
+            for each in (job_id, job_id, other)
+        ]
+    assert list(seen) == wanted
 
 
 def test_the_stream_of_an_ended_job_replays_all_events_and_ends(http: httpx.Client, rig: Rig) -> None:
