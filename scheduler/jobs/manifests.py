@@ -12,9 +12,11 @@ import csv
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from enum import Enum, auto
+from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from nst_core.client.resources.jobs import MAX_REGIONS
@@ -27,8 +29,12 @@ from scheduler.jobs.inputs import MOST_S, Cursor, InputEntry, Page
 
 #: The longest line, or element of an array, in characters.
 MAX_LINE = 2**20
-#: The most bytes of a compressed manifest after decompression.
+#: The most bytes of a compressed manifest before and after decompression.
 MAX_UNZIPPED_BYTES = 2**28
+#: The most members of a compressed manifest: one a line if lines were appended one by one, and 4,096 by bgzip.
+MAX_MEMBERS = 100_000
+#: Bytes that are read at once at least, and of compressed data at most.
+_FILL_BYTES, _ZIPPED_BYTES = 2**16, 2**12
 #: The most bytes that one page reads.
 _MOST_BYTES = 2**24
 _MAX_CUSTOM_ID = 255
@@ -192,16 +198,21 @@ class Manifest:
     def _values(self, text: str) -> Any:
         """Return the values of a line by the names of their fields."""
         if self._kind["format"] == "csv":
-            header = self._kind["header"]
-            names, row = (next(csv.reader([each], delimiter=_delimiter(header))) for each in (header, text))
+            names, delimiter = self._columns
+            row = _fields(text, delimiter)
             if len(row) > len(names):
                 raise ConfigError("it has more fields than the header.")
-            named = {name.strip().lower(): value.strip() for name, value in zip(names, row, strict=False)}
+            named = {name: value.strip() for name, value in zip(names, row, strict=False)}
             return {name: value for name, value in named.items() if value or name == "input"}
         if text.startswith("s3://"):
             return {"input": text}
         value = json.loads(text)
         return {"input": value} if isinstance(value, str) else value
+
+    @cached_property
+    def _columns(self) -> tuple[Sequence[str], str]:
+        """What `_columns` returns; every line asks for it, and a header may be long."""
+        return _columns(self._kind["header"])
 
     def _advance(self, count: int) -> None:
         """Advance by some characters."""
@@ -218,21 +229,29 @@ class Manifest:
         )
 
     def _fill(self) -> None:
-        """Read more of the text."""
+        """Read more of the text: at least as much again as there is.
+
+        So what looks at a long line from its beginning after each call takes a time that is linear in the line.
+        """
         if self._fault is not None:
             raise self._fault
-        try:
-            piece, self._first = self._first or next(self._pieces, None), b""
-        except NstError as error:
-            # Raised again next time, because after an error an iterator looks as if it were at its end.
-            self._fault = error
-            raise
-        if piece is None:
-            self._ended = True
-            with_rest = "" if self._encoding != "utf-8" else self._decoder.decode(b"", final=True)
-        else:
-            with_rest = self._decoder.decode(piece)
-        self._text, self._at = self._text[self._at :] + with_rest, 0
+        wanted, read = max(_FILL_BYTES, len(self._text) - self._at), [self._first]
+        nbytes, self._first = len(self._first), b""
+        while nbytes < wanted and not self._ended and self._fault is None:
+            try:
+                piece = next(self._pieces, None)
+            except NstError as error:
+                # Kept, because after an error an iterator looks as if it were at its end.
+                self._fault = error
+            else:
+                self._ended = piece is None
+                read.append(piece or b"")
+                nbytes += len(read[-1])
+        if self._fault is not None and not nbytes:
+            raise self._fault
+        # Half a character at the end of UTF-16 is none.
+        final = self._ended and self._encoding == "utf-8"
+        self._text, self._at = self._text[self._at :] + self._decoder.decode(b"".join(read), final=final), 0
 
 
 def parse(values_of: Callable[[], Any], number: int, may_read: Callable[[BlobUri], bool]) -> InputEntry:
@@ -282,14 +301,21 @@ def _format(text: str) -> str:
     if text.startswith("["):
         return "array"
     if not text.startswith(("{", '"', "s3://")) or text.startswith('"input"'):
-        names = next(csv.reader([text], delimiter=_delimiter(text)), [])
-        if "input" in (name.strip().lower() for name in names):
+        names, _ = _columns(text)
+        if "input" in names:
             return "csv"
     return "lines"
 
 
-def _delimiter(header: str) -> str:
-    return max(",;\t", key=header.count)
+def _columns(header: str) -> tuple[Sequence[str], str]:
+    """Return the names of the columns of CSV, and its delimiter."""
+    delimiter = max(",;\t", key=header.count)
+    return tuple(name.strip().lower() for name in _fields(header, delimiter)), delimiter
+
+
+def _fields(line: str, delimiter: str) -> list[str]:
+    """Return the fields of a line of CSV."""
+    return next(csv.reader([line], delimiter=delimiter), [])
 
 
 def _encoding(first: bytes) -> tuple[str, int]:
@@ -312,25 +338,37 @@ def _first_bytes(pieces: Iterator[bytes]) -> bytes:
 
 def _unzipped(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
     """Yield what is in a gzip file, which may have several members; raise ConfigError if it is damaged or too large."""
-    unzip, total, data = zlib.decompressobj(wbits=31), 0, first or next(pieces, b"")
+    unzip, total, members = zlib.decompressobj(wbits=31), 0, 1
     try:
-        while data:
-            piece = unzip.decompress(data, 2**20)
-            total += len(piece)
-            if total > MAX_UNZIPPED_BYTES:
-                raise BlobTooLargeError(f"A compressed manifest may have {MAX_UNZIPPED_BYTES:,} bytes of text.")
-            if piece:
-                yield piece
-            data = unzip.unconsumed_tail or (unzip.unused_data if unzip.eof else b"")
-            if unzip.eof:
-                data = data or next(pieces, b"")
-                if data:
-                    unzip = zlib.decompressobj(wbits=31)
-            data = data or next(pieces, b"")
+        for data in _zipped(first, pieces):
+            while data:
+                if unzip.eof:
+                    unzip, members = zlib.decompressobj(wbits=31), members + 1
+                    if members > MAX_MEMBERS:
+                        raise ConfigError(f"A compressed manifest may have {MAX_MEMBERS:,} gzip members.")
+                piece = unzip.decompress(data, 2**20)
+                total += len(piece)
+                if total > MAX_UNZIPPED_BYTES:
+                    raise BlobTooLargeError(f"A compressed manifest may have {MAX_UNZIPPED_BYTES:,} bytes of text.")
+                if piece:
+                    yield piece
+                data = unzip.unused_data if unzip.eof else unzip.unconsumed_tail
     except zlib.error as error:
         raise ConfigError("The manifest is compressed with gzip, and its data are damaged.") from error
     if not unzip.eof:
         raise ConfigError("The manifest is compressed with gzip, and breaks off.")
+
+
+def _zipped(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the bytes of a gzip file a few at a time: what follows a member is copied when the member ends."""
+    total = 0
+    for piece in chain([first], pieces):
+        total += len(piece)
+        if total > MAX_UNZIPPED_BYTES:
+            # It may be long without any text, for example in the names of files.
+            raise BlobTooLargeError(f"A compressed manifest may have {MAX_UNZIPPED_BYTES:,} bytes.")
+        for start in range(0, len(piece), _ZIPPED_BYTES):
+            yield piece[start : start + _ZIPPED_BYTES]
 
 
 def _skipped(pieces: Iterator[bytes], count: int) -> Iterator[bytes]:

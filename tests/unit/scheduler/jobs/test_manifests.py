@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -214,3 +215,76 @@ def test_page_is_bounded_in_bytes_and_time_where_nothing_is_found(server: Playin
     page = Manifest(server.store(), URI, Cursor()).page(10, lambda uri: True, timer=ticks)
     assert (page.entries, page.is_last) == ([], False)
     assert 0 < page.cursor.offset < 40_000
+
+
+def read_in_pieces(server: PlayingServer, size: int, monkeypatch: pytest.MonkeyPatch) -> list[InputEntry]:
+    """Return the photos of a manifest that arrives in pieces of a size; fail if that takes long."""
+    store = server.store()
+    whole = store.stream_from
+
+    def stream_from(uri: BlobUri, *, start: int = 0, tag: str | None = None) -> tuple[str, Iterator[bytes]]:
+        tag, pieces = whole(uri, start=start, tag=tag)
+        return tag, (piece[at : at + size] for piece in pieces for at in range(0, len(piece), size))
+
+    monkeypatch.setattr(store, "stream_from", stream_from)
+    began, found = time.process_time(), list[InputEntry]()
+    manifest, is_last = Manifest(store, URI, Cursor()), False
+    while not is_last:
+        page = manifest.page(100, lambda uri: True, timer=lambda: 0.0)
+        found, is_last = [*found, *page.entries], page.is_last
+        assert time.process_time() - began < 3
+    return found
+
+
+LONG_LINE = json.dumps({"input": "s3://nst/a.jpg", "note": "x" * 800_000}).encode()
+MEMBERS = {each: gzip.compress(bytes([each])) for each in set(LONG_LINE)}
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [
+        (b"".join(MEMBERS[each] for each in LONG_LINE[:100] + LONG_LINE[-80_000:]), 2**20),
+        (gzip.compress(LONG_LINE[:-1]) + gzip.compress(b"") * 90_000 + gzip.compress(b"}"), 2**20),
+        (LONG_LINE, 1),
+        (b"[" + LONG_LINE + b"]", 1),
+        (b"input" + b",a" * 400_000 + b"\n" + b"s3://nst/a.jpg\n" * 1000, 2**20),
+    ],
+    ids=["members of a character", "empty members", "line in pieces", "element in pieces", "long header"],
+)
+def test_manifest_of_the_smallest_parts_takes_no_longer_than_its_size_explains(
+    server: PlayingServer, monkeypatch: pytest.MonkeyPatch, data: bytes, size: int
+) -> None:
+    put(server, data)
+    assert {entry.uri for entry in read_in_pieces(server, size, monkeypatch)} == {"s3://nst/a.jpg"}
+
+
+def test_manifest_that_was_appended_line_by_line_is_read_but_not_any_number_of_members(
+    server: PlayingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifests, "MAX_MEMBERS", 3)
+    members = [gzip.compress(f"{line}\n".encode()) for line in LINES]
+    put(server, b"".join(members))
+    assert [(entry.uri, entry.custom_id) for entry in read(server)] == EXPECTED
+    put(server, b"".join([*members, gzip.compress(b"")]))
+    with pytest.raises(ConfigError, match="may have 3 gzip members"):
+        read(server)
+
+
+def test_compressed_manifest_that_is_long_without_text_is_refused(
+    server: PlayingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifests, "MAX_UNZIPPED_BYTES", 2**20)
+    flags_and_name = bytes([8]) + bytes(6) + b"n" * 2**21 + b"\0"
+    put(server, b"\x1f\x8b\x08" + flags_and_name + gzip.compress("\n".join(LINES).encode())[10:])
+    with pytest.raises(BlobTooLargeError, match="compressed manifest"):
+        read(server)
+
+
+def test_text_before_a_damaged_place_is_read_first(server: PlayingServer) -> None:
+    put(server, gzip.compress(("\n".join(LINES) + "\n").encode()) + b"no gzip")
+    manifest = Manifest(server.store(), URI, Cursor())
+    page = manifest.page(100, lambda uri: True, timer=lambda: 0.0)
+    assert [(entry.uri, entry.custom_id) for entry in page.entries] == EXPECTED
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="damaged"):
+            manifest.page(100, lambda uri: True, timer=lambda: 0.0)
