@@ -19,7 +19,7 @@ from scheduler.jobs.inputs import Cursor, InputEntry, read_prefix
 from scheduler.jobs.item_times import ItemTimes
 from scheduler.jobs.manifests import Manifest
 from scheduler.jobs.methods import find_method
-from scheduler.jobs.planner import name_taken, plan_items
+from scheduler.jobs.planner import input_code, name_taken, plan_items
 from scheduler.jobs.requests import JobResolver, deadline_at
 from scheduler.store.database import Database
 
@@ -88,7 +88,7 @@ class Checker:
             if error.retryable:
                 raise
             pointer = "/input/manifest" if spec.input.manifest is not None else "/input/prefix"
-            return _refused(CheckProblem(code=error.code, message=error.message, pointer=pointer))
+            return _refused(CheckProblem(code=input_code(error), message=error.message, pointer=pointer))
 
     def _check_limits(self, tenant: str, spec: JobSpec) -> None:
         """Raise the errors of a submission."""

@@ -52,7 +52,8 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 _BLANK_LINES = re.compile(r"[ \t\r\n\0]*[\r\n]")
 #: What is between the elements of an array.
 _BETWEEN = re.compile(r"[ \t\r\n,]*")
-_DECODER = json.JSONDecoder()
+#: No field that is read is a number, and Python refuses integers of more than 4,300 digits.
+_DECODER = json.JSONDecoder(parse_int=float)
 
 
 class _Mark(Enum):
@@ -206,7 +207,7 @@ class Manifest:
             return {name: value for name, value in named.items() if value or name == "input"}
         if text.startswith("s3://"):
             return {"input": text}
-        value = json.loads(text)
+        value = _DECODER.decode(text)
         return {"input": value} if isinstance(value, str) else value
 
     @cached_property
@@ -266,7 +267,7 @@ def parse(values_of: Callable[[], Any], number: int, may_read: Callable[[BlobUri
             raise ConfigError(f"custom_id is not a plain text of at most {_MAX_CUSTOM_ID} characters.")
         own_mask = None if mask is None else str(_readable(mask, "mask", may_read))
         regions = _regions(values.get("regions"), may_read)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error, ConfigError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
         reason = error.message if isinstance(error, ConfigError) else 'it is not a JSON object with a text "input".'
         message = f"Line {number} of the manifest: {reason}"
         return InputEntry(uri=f"line:{number}", line=number, error=Failure(codes.INPUT_INVALID, message))
@@ -278,8 +279,8 @@ def _regions(value: Any, may_read: Callable[[BlobUri], bool]) -> tuple[str | Non
     if value is None:
         return ()
     try:
-        masks = json.loads(value) if isinstance(value, str) else value
-    except ValueError:
+        masks = _DECODER.decode(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
         masks = None
     if not isinstance(masks, list) or len(masks) > MAX_REGIONS:
         raise ConfigError(f"regions is not a list of at most {MAX_REGIONS} addresses of masks, or nulls.")
@@ -301,21 +302,27 @@ def _format(text: str) -> str:
     if text.startswith("["):
         return "array"
     if not text.startswith(("{", '"', "s3://")) or text.startswith('"input"'):
-        names, _ = _columns(text)
+        try:
+            names, _ = _columns(text)
+        except ConfigError:
+            return "lines"  # this one is an error of its own
         if "input" in names:
             return "csv"
     return "lines"
 
 
 def _columns(header: str) -> tuple[Sequence[str], str]:
-    """Return the names of the columns of CSV, and its delimiter."""
+    """Return the names of the columns of CSV, and its delimiter; raise ConfigError as `_fields` does."""
     delimiter = max(",;\t", key=header.count)
     return tuple(name.strip().lower() for name in _fields(header, delimiter)), delimiter
 
 
 def _fields(line: str, delimiter: str) -> list[str]:
-    """Return the fields of a line of CSV."""
-    return next(csv.reader([line], delimiter=delimiter), [])
+    """Return the fields of a line of CSV; raise ConfigError if Python's limit for the length of a field is exceeded."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error as error:
+        raise ConfigError(f"its CSV cannot be read: {error}.") from error
 
 
 def _encoding(first: bytes) -> tuple[str, int]:

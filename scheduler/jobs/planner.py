@@ -245,10 +245,15 @@ class Planner:
                     status=JobStatus.RUNNING,
                     planned=True,
                     planned_key=replace(Cursor.load(now_job.planned_key), broken=True).dump(),
-                    error_code=error.code if isinstance(error, BlobError | QuotaExceededError) else codes.INPUT_INVALID,
+                    error_code=input_code(error),
                     error_message=f"The job's input cannot be read: {error.message}",
                 )
                 job_rows.finalize_if_through(connection, job.id)
+
+
+def input_code(error: NstError) -> str:
+    """Return the code of a job whose input cannot be read because of an error."""
+    return error.code if isinstance(error, BlobError | QuotaExceededError) else codes.INPUT_INVALID
 
 
 def no_photo(cursor: Cursor) -> str:

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fastapi.testclient import TestClient
 
+from nst_core.client.resources.jobs import JobInput
 from nst_core.errors import BlobUnavailableError
 from nst_core.storage.blobs import BlobUri
 from scheduler.jobs import dry_run
@@ -207,6 +208,31 @@ def test_it_reports_what_a_submission_would_refuse(
     problems = result["problems"]
     assert isinstance(problems, list)
     assert (result["valid"], problems[0]["code"], problems[0]["pointer"]) == (False, code, pointer)
+
+
+def test_it_reports_a_manifest_that_cannot_be_read_as_the_job_would(client: TestClient, rig: Rig) -> None:
+    rig.blobs.put(BlobUri("nst", f"{rig.prefix}/m.jsonl"), b"[" * 50_000)
+    source = {"manifest": f"s3://nst/{rig.prefix}/m.jsonl"}
+    [problem] = cast("list[dict[str, object]]", validate(client, rig, input=source)["problems"])
+    assert (problem["code"], problem["pointer"]) == ("input_invalid", "/input/manifest")
+    job_id = rig.submit(JobInput(**source))
+    rig.plan()
+    rig.finalizer.tick()
+    assert (rig.job(job_id).status, rig.job(job_id).error_code) == ("failed", problem["code"])
+
+
+@pytest.mark.parametrize("text", ["[%s, " + '{"n": ' + "1" * 5000 + "}]", "x" * 140_000 + "\n%s"])
+def test_a_manifest_with_an_excessive_line_is_checked_and_planned(client: TestClient, rig: Rig, text: str) -> None:
+    photo = f"s3://nst/{rig.prefix}/a.jpg"
+    rig.blobs.put(BlobUri.parse(photo), b"x")
+    rig.blobs.put(BlobUri("nst", f"{rig.prefix}/m.jsonl"), (text % json.dumps({"input": photo})).encode())
+    source = {"manifest": f"s3://nst/{rig.prefix}/m.jsonl"}
+    found = validate(client, rig, input=source)
+    assert (found["valid"], found["photos"], found["failing"]) == (True, 2, 1)
+    job_id = rig.submit(JobInput(**source))
+    rig.plan()
+    counts = rig.job(job_id).counts
+    assert (counts.total, counts.failed) == (2, 1)
 
 
 def test_a_dry_run_with_a_chosen_id_makes_no_job(client: TestClient, rig: Rig) -> None:

@@ -288,3 +288,44 @@ def test_text_before_a_damaged_place_is_read_first(server: PlayingServer) -> Non
     for _ in range(2):
         with pytest.raises(ConfigError, match="damaged"):
             manifest.page(100, lambda uri: True, timer=lambda: 0.0)
+
+
+NUMBERS = ("1" * 5000, "-" + "1" * 5000, "1e400", "NaN")
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_numbers_of_any_size_in_other_fields_do_not_matter(server: PlayingServer, number: str) -> None:
+    entries = [f'{{"input": "s3://nst/{name}.jpg", "n": {number}}}' for name in NAMES]
+    for text in ("\n".join(entries), "[" + ", ".join(entries) + "]"):
+        put(server, text)
+        assert [(entry.uri, entry.error) for entry in read(server)] == [
+            (f"s3://nst/{each}.jpg", None) for each in NAMES
+        ]
+
+
+@pytest.mark.parametrize("value", [*NUMBERS, '{"n": ' + "1" * 5000 + "}", "[" * 50_000 + "]" * 50_000, r'"\ud800"'])
+def test_line_of_a_value_that_is_no_photo_fails_alone(server: PlayingServer, value: str) -> None:
+    texts = [LINES[0] + "\n" + value, f'{{"input": "s3://nst/b.jpg", "custom_id": {value}}}\n{LINES[0]}']
+    texts.append('input,regions\ns3://nst/b.jpg,"' + value.replace('"', '""') + '"\ns3://nst/a.jpg,')
+    if not value.startswith("[[") and "ud800" not in value:
+        texts.append(f"[{LINES[0]}, {value}]")
+    for text in texts:
+        put(server, text)
+        found = read(server)
+        assert [entry.uri for entry in found if entry.error is None] == ["s3://nst/a.jpg"]
+        assert [entry.error.code for entry in found if entry.error] == ["input_invalid"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 140_000 + "\n" + LINES[0],
+        "input," + "x" * 140_000 + "\n" + LINES[0],
+        "input,note\ns3://nst/b.jpg," + "x" * 140_000 + "\ns3://nst/a.jpg,",
+    ],
+    ids=["first line", "header", "line"],
+)
+def test_line_that_is_longer_than_a_field_of_csv_may_be_fails_alone(server: PlayingServer, text: str) -> None:
+    put(server, text)
+    wrong, right = sorted(read(server, limit=1, reopen=True), key=lambda entry: entry.error is None)
+    assert (wrong.error and wrong.error.code, right.uri, right.error) == ("input_invalid", "s3://nst/a.jpg", None)
