@@ -147,15 +147,15 @@ class Manifest:
         """Return the next line, including its end, without advancing; None at the end of the text."""
         while True:
             found = _LINE_END.search(self._text, self._at)
+            if (found.start() if found else len(self._text)) - self._at > MAX_LINE:
+                raise BlobTooLargeError(
+                    f"Line {self.cursor.line + 1} of the manifest has more than {MAX_LINE:,} characters."
+                )
             # A CR at the end of the data read so far may be half of a CRLF.
             if found and (found.end() < len(self._text) or found[0] != "\r" or self._ended):
                 return self._text[self._at : found.end()]
             if self._ended:
                 return self._text[self._at :] or None
-            if len(self._text) - self._at > MAX_LINE:
-                raise BlobTooLargeError(
-                    f"Line {self.cursor.line + 1} of the manifest has more than {MAX_LINE:,} characters."
-                )
             self._fill()
 
     def _next_element(self, may_read: Callable[[BlobUri], bool]) -> InputEntry | _Mark:
@@ -184,10 +184,11 @@ class Manifest:
                 value, end = _DECODER.raw_decode(self._text, self._at)
                 break
             except (json.JSONDecodeError, RecursionError) as error:
-                if self._ended or isinstance(error, RecursionError):
+                is_long = len(self._text) - self._at > MAX_LINE
+                if (self._ended and not is_long) or isinstance(error, RecursionError):
                     reason = "its JSON array cannot be read from there on."
                     raise ConfigError(f"Line {number} of the manifest: {reason}") from error
-                if len(self._text) - self._at > MAX_LINE:
+                if is_long:
                     raise BlobTooLargeError(
                         f"Line {number} of the manifest: an element of its JSON array has more than {MAX_LINE:,} "
                         "characters, or is no JSON."

@@ -159,6 +159,17 @@ def test_long_line_is_read_and_one_without_an_end_is_refused_with_its_number(ser
             manifest.page(10, lambda uri: True, timer=lambda: 0.0)
 
 
+@pytest.mark.parametrize("count", [2**20 - 1, 2**20, 2**20 + 1, 2**21, 2**22])
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n" + LINES[0]])
+def test_the_longest_line_is_as_long_wherever_it_ends(server: PlayingServer, count: int, end: str) -> None:
+    put(server, "x" * count + end)
+    if count <= manifests.MAX_LINE:
+        assert [entry.line for entry in read(server) if entry.error] == [1]
+    else:
+        with pytest.raises(BlobTooLargeError, match="Line 1 of the manifest"):
+            read(server)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
