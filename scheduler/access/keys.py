@@ -14,6 +14,7 @@ from nst_core.clock import Clock
 from nst_core.errors import ConfigError
 from scheduler.access.cache import TimedCache
 from scheduler.access.limits import Limits, check_new_key
+from scheduler.domain.cursors import place_after
 from scheduler.domain.errors import (
     ConflictError,
     ForbiddenError,
@@ -196,11 +197,15 @@ class Keys:
         return key, text
 
     def all(self, caller: Caller, *, tenant: str | None, limit: int, after: str | None) -> Sequence[ApiKey]:
-        """Return the keys of a tenant (by default the caller's), newest first, including revoked and expired ones."""
+        """Return the keys of a tenant (by default the caller's), newest first, including revoked and expired ones.
+
+        `after` is the place of one as text, or its prefix; raises RequestInvalidError for an unknown prefix.
+        """
         tenant = caller.tenant if tenant is None else tenant
         self._check_manages(caller, tenant)
         with self._database.read() as connection:
-            return key_rows.list_keys(connection, tenant, limit=limit, after=after)
+            place = place_after(after, lambda prefix: key_rows.find_key(connection, prefix, tenant=tenant))
+            return key_rows.list_keys(connection, tenant, limit=limit, after=place)
 
     def get(self, caller: Caller, prefix: str) -> ApiKey:
         """Return a key; raise NotFoundError if the caller may manage no key with that prefix."""

@@ -21,10 +21,13 @@ def collect(
     *,
     limit: int,
     after_id: str | int | None,
+    place: Callable[[_Row], str] | None = None,
 ) -> _PageT:
     """Return a page of at most `limit` entries and about MAX_PAGE_BYTES.
 
     `find` takes the maximum number of rows and the id of the row before the first; `make` turns a row into an entry.
+    Where the order is not that of the ids, `place` says what to give `find` instead of a row's id: with an id alone,
+    the list could not go on after a row that was deleted.
     """
     entries: list[Any] = []
     nbytes, has_more, after = 0, False, after_id
@@ -38,10 +41,10 @@ def collect(
             if has_more:
                 break
             entries.append(made)
+            after = getattr(made, cls.id_field) if place is None else place(row)
         if len(found) < wanted:
             break
-        after = getattr(entries[-1], cls.id_field)
-    return _page(cls, entries, has_more=has_more)
+    return _page(cls, entries, has_more=has_more, last_id=after)
 
 
 def cut(cls: type[_PageT], entries: Sequence[Any], *, limit: int, after_id: str | None) -> _PageT:
@@ -50,9 +53,11 @@ def cut(cls: type[_PageT], entries: Sequence[Any], *, limit: int, after_id: str 
     if after_id is not None and after_id not in ids:
         raise RequestInvalidError(f"The list has no entry {after_id!r}.", pointer="/after_id")
     start = 0 if after_id is None else ids.index(after_id) + 1
-    return _page(cls, entries[start : start + limit], has_more=len(entries) > start + limit)
+    shown = entries[start : start + limit]
+    last_id = getattr(shown[-1], cls.id_field) if shown else None
+    return _page(cls, shown, has_more=len(entries) > start + limit, last_id=last_id)
 
 
-def _page(cls: type[_PageT], entries: Sequence[Any], *, has_more: bool) -> _PageT:
-    ids = [getattr(entry, cls.id_field) for entry in entries]
-    return cls(data=entries, first_id=ids[0] if ids else None, last_id=ids[-1] if ids else None, has_more=has_more)
+def _page(cls: type[_PageT], entries: Sequence[Any], *, has_more: bool, last_id: Any) -> _PageT:
+    first_id = getattr(entries[0], cls.id_field) if entries else None
+    return cls(data=entries, first_id=first_id, last_id=last_id if entries else None, has_more=has_more)

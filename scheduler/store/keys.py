@@ -6,6 +6,7 @@ from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 
+from scheduler.domain.cursors import Place
 from scheduler.store.rows import build
 from scheduler.store.tables import api_keys
 
@@ -35,6 +36,11 @@ class ApiKey:
     previous_sha256: str | None = field(default=None, repr=False)
     previous_until: float | None = None
 
+    @property
+    def place(self) -> Place:
+        """Its place in the list of its tenant."""
+        return Place(self.created_at, self.prefix)
+
 
 def find_key(connection: Connection, prefix: str, *, tenant: str | None = None, lock: bool = False) -> ApiKey | None:
     """Return a key; with a tenant, only if it is theirs; with `lock`, nobody else changes it in this transaction."""
@@ -47,16 +53,13 @@ def find_key(connection: Connection, prefix: str, *, tenant: str | None = None, 
     return None if row is None else _key(row)
 
 
-def list_keys(connection: Connection, tenant: str, *, limit: int, after: str | None = None) -> Sequence[ApiKey]:
-    """Return up to `limit` keys of a tenant, newest first, that follow the key `after`."""
+def list_keys(connection: Connection, tenant: str, *, limit: int, after: Place | None = None) -> Sequence[ApiKey]:
+    """Return up to `limit` keys of a tenant, newest first, that follow the place `after`."""
     columns = api_keys.c
     query = select(api_keys).where(columns.tenant == tenant)
     if after is not None:
-        last = find_key(connection, after, tenant=tenant)
-        if last is None:
-            return []
-        older = columns.created_at < last.created_at
-        query = query.where(or_(older, and_(columns.created_at == last.created_at, columns.prefix < after)))
+        same_time = and_(columns.created_at == after.created_at, columns.prefix < after.id)
+        query = query.where(or_(columns.created_at < after.created_at, same_time))
     query = query.order_by(columns.created_at.desc(), columns.prefix.desc()).limit(limit)
     return [_key(row) for row in connection.execute(query)]
 

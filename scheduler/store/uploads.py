@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from nst_core.client.resources.jobs import TERMINAL
+from scheduler.domain.cursors import Place
 from scheduler.store.rows import build
 from scheduler.store.runs import ENDED
 from scheduler.store.tables import jobs, runs, uploads
@@ -38,6 +39,11 @@ class Upload:
     #: It is being deleted.
     pruned: bool = False
 
+    @property
+    def place(self) -> Place:
+        """Its place in the list of its tenant."""
+        return Place(self.created_at, self.id)
+
 
 def insert_upload(connection: Connection, upload: Upload) -> None:
     """Add an upload; RowConflictError says that another transaction was first."""
@@ -51,15 +57,12 @@ def find_upload(connection: Connection, tenant: str, id: str, *, lock: bool = Fa
     return None if row is None else build(Upload, row)
 
 
-def list_uploads(connection: Connection, tenant: str, *, limit: int, after: str | None) -> list[Upload]:
-    """Return up to `limit` uploads of a tenant, newest first, that follow the upload `after`."""
+def list_uploads(connection: Connection, tenant: str, *, limit: int, after: Place | None) -> list[Upload]:
+    """Return up to `limit` uploads of a tenant, newest first, that follow the place `after`."""
     query = select(uploads).where(uploads.c.tenant == tenant, uploads.c.pruned.is_(False))
     if after is not None:
-        last = find_upload(connection, tenant, after)
-        if last is None:
-            return []
-        same_time = and_(uploads.c.created_at == last.created_at, uploads.c.id < after)
-        query = query.where(or_(uploads.c.created_at < last.created_at, same_time))
+        same_time = and_(uploads.c.created_at == after.created_at, uploads.c.id < after.id)
+        query = query.where(or_(uploads.c.created_at < after.created_at, same_time))
     query = query.order_by(uploads.c.created_at.desc(), uploads.c.id.desc()).limit(limit)
     return [build(Upload, row) for row in connection.execute(query)]
 

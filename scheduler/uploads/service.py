@@ -11,6 +11,7 @@ from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.access.limits import check_new_upload
 from scheduler.access.tenants import Tenants
 from scheduler.domain import addresses
+from scheduler.domain.cursors import place_after
 from scheduler.domain.errors import ConflictError, InUseError, NotFoundError, RequestInvalidError
 from scheduler.store import uploads as rows
 from scheduler.store.database import Database
@@ -55,9 +56,13 @@ class UploadService:
         return found
 
     def all(self, tenant: str, *, limit: int, after: str | None) -> list[Upload]:
-        """Return a tenant's uploads, newest first."""
+        """Return a tenant's uploads, newest first; `after` is the place of one as text, or its id.
+
+        Raises RequestInvalidError for an unknown id.
+        """
         with self._database.read() as connection:
-            return rows.list_uploads(connection, tenant, limit=limit, after=after)
+            place = place_after(after, lambda id: rows.find_upload(connection, tenant, id))
+            return rows.list_uploads(connection, tenant, limit=limit, after=place)
 
     def prefix(self, upload: Upload) -> str:
         """Return the s3:// address that all files of an upload are below."""

@@ -1,5 +1,7 @@
 """Jobs, runs and uploads are deleted with all their objects in storage, and a failed deletion delays no other."""
 
+from typing import Any
+
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
@@ -201,6 +203,37 @@ def upload(client: TestClient, *names: str) -> tuple[str, str]:
     for name in names:
         assert client.put(f"/v1/uploads/{made['id']}/{name}", content=b"x").status_code == 201
     return made["id"], made["prefix"]
+
+
+def test_uploads_are_listed_to_the_end_although_each_page_is_deleted(client: TestClient, rig: Rig) -> None:
+    ids = []
+    for number in range(5):
+        rig.clock.advance(number % 2)  # some have the same time
+        ids.append(upload(client)[0])
+    seen: list[str] = []
+    query: dict[str, Any] = {"limit": 2}
+    while True:
+        page = client.get("/v1/uploads", params=query).json()
+        for each in page["data"]:
+            seen.append(each["id"])
+            assert client.delete(f"/v1/uploads/{each['id']}").status_code == 204
+        remove(rig)
+        if not page["has_more"]:
+            break
+        query["after_id"] = page["last_id"]
+    assert (len(seen), set(seen)) == (5, set(ids))
+    assert client.get("/v1/uploads").json()["data"] == []
+
+
+def test_uploads_are_listed_after_an_id_unless_there_is_none(client: TestClient) -> None:
+    first, second = upload(client)[0], upload(client)[0]
+    newest, oldest = [each["id"] for each in client.get("/v1/uploads").json()["data"]]
+    assert {newest, oldest} == {first, second}
+    rest = client.get("/v1/uploads", params={"after_id": newest}).json()["data"]
+    assert [each["id"] for each in rest] == [oldest]
+    for unknown in ("upl_" + "0" * 24, f"{newest}-nan", f"{newest}-1e400", f"{newest}-", f"{newest}-1." + "9" * 30):
+        refused = client.get("/v1/uploads", params={"after_id": unknown})
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/after_id")
 
 
 def test_uploads_are_listed_shown_and_deleted(client: TestClient, rig: Rig) -> None:

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import text
+from sqlalchemy import delete, text
 
 from nst_core.client.resources.access import Scope
 from scheduler.access.keys import CACHE_S, Keys
 from scheduler.api.app import make_api
 from scheduler.domain.errors import KeyExpiredError, KeyRevokedError, UnauthenticatedError
 from scheduler.domain.keys import new_api_key
+from scheduler.store.tables import api_keys
 from tests.integration.conftest import Rig
 
 READER = ["jobs:read"]
@@ -127,6 +128,23 @@ def test_only_an_admin_reaches_the_keys_of_other_tenants(api: TestClient, rig: R
     assert [api.get(place, headers=manager).status_code, api.delete(place, headers=manager).status_code] == [404, 404]
     assert api.get("/v1/keys?tenant=other", headers=admin).json()["data"][0]["id"] == theirs.json()["id"]
     assert api.delete(place, headers=admin).status_code == 204
+
+
+def test_keys_are_listed_on_after_one_that_is_gone(api: TestClient, rig: Rig) -> None:
+    admin = bearer(rig)
+    made = []
+    for _ in range(3):
+        rig.clock.advance(1)
+        made.append(make(api, admin).json()["id"])
+    page = api.get("/v1/keys", params={"limit": 1}, headers=admin).json()
+    with rig.database.write() as connection:
+        connection.execute(delete(api_keys).where(api_keys.c.prefix == made[2]))
+    rest = api.get("/v1/keys", params={"after_id": page["last_id"]}, headers=admin).json()["data"]
+    assert [key["id"] for key in rest][:2] == [made[1], made[0]]
+    after_id = api.get("/v1/keys", params={"after_id": made[1]}, headers=admin).json()["data"]
+    assert after_id == rest[1:]
+    refused = api.get("/v1/keys", params={"after_id": made[2]}, headers=admin)
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/after_id")
 
 
 def test_keys_are_listed_newest_first_in_pages(api: TestClient, rig: Rig) -> None:

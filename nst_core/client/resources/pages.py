@@ -30,5 +30,9 @@ class Page(Resource, Generic[T, IdT]):
 
     data: tuple[T, ...]
     first_id: IdT | None = Field(None, description="The id of the first entry.")
-    last_id: IdT | None = Field(None, description="The id of the last entry: the `after_id` of the next page.")
+    last_id: IdT | None = Field(
+        None,
+        description="The `after_id` of the next page: the id of the last entry; for uploads and keys also its time, so "
+        "that the list goes on after it is deleted.",
+    )
     has_more: bool = Field(False, description="Whether there is a next page.")

@@ -46,6 +46,7 @@ def list_keys(
         lambda key: key_of(key, now=keys.now()),
         limit=limit,
         after_id=after_id,
+        place=lambda key: key.place.dump(),
     )
 
 

@@ -49,6 +49,7 @@ def list_uploads(service: ServiceDep, tenant: TenantDep, limit: Limit = 100, aft
         lambda upload: upload_of(upload, prefix=uploads.prefix(upload)),
         limit=limit,
         after_id=after_id,
+        place=lambda upload: upload.place.dump(),
     )
 
 
