@@ -24,7 +24,7 @@ def refusal(response: httpx.Response) -> ApiError:
     try:
         problem = response.json()
         code, detail = str(problem["code"]), str(problem.get("detail") or problem["title"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         code, detail = f"http_{response.status_code}", f"The API answered {response.status_code} with no explanation."
     else:
         detail = " ".join([detail, *_places(problem.get("errors"), said=detail)])

@@ -28,11 +28,11 @@ class EventParser:
             return None
         type_, data = self._type, self._data
         self._type, self._data = "", ""
-        return _event(int(self._id), type_, data) if data and self._id.isdecimal() else None
+        return _event(self._id, type_, data) if data and self._id.isdecimal() else None
 
 
-def _event(id: int, type: str, data: str) -> Event:
+def _event(id: str, type: str, data: str) -> Event:
     try:
-        return Event.model_validate({**json.loads(data), "id": id, "type": type})
-    except (ValueError, TypeError) as error:
+        return Event.model_validate({**json.loads(data), "id": int(id), "type": type})
+    except (ValueError, TypeError, RecursionError) as error:
         raise not_understood(error) from error

@@ -1,6 +1,7 @@
 """What requests to the API say: addresses, bodies and headers."""
 
 import base64
+import json
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
@@ -85,5 +86,14 @@ def waiting(wait_s: int | None, headers: Mapping[str, str] | None = None) -> dic
 
 
 def body_of(request: Request) -> dict[str, Any]:
-    """Return a request as JSON. Fields that were not set are left to the API."""
-    return request.model_dump(mode="json", exclude_unset=True)
+    """Return a request as JSON; raise ConfigError if it has a value that JSON has not, such as an infinite number.
+
+    Fields that were not set are left to the API.
+    """
+    try:
+        body = request.model_dump(mode="json", exclude_unset=True)
+        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
+        reason = "a number that is too large, a text with half a character, or too many levels"
+        raise ConfigError(f"The request cannot be sent: it has {reason}.") from error
+    return body

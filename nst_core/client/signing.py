@@ -77,7 +77,7 @@ def verify(
         expected = _signature(key, id, timestamp, body).encode()
         for signature in signatures:
             # Compared in constant time, and all of them, so that the time reveals nothing.
-            good |= hmac.compare_digest(expected, signature.encode())
+            good |= hmac.compare_digest(expected, _encoded(signature))
     if not good:
         raise SignatureError("The message is not signed with the secret.")
     return id
@@ -93,6 +93,11 @@ def _key(secret: str) -> bytes:
     return key
 
 
+def _encoded(text: str) -> bytes:
+    # A lone surrogate cannot be encoded, and is nothing that was signed.
+    return text.encode(errors="replace")
+
+
 def _signature(key: bytes, id: str, timestamp: str, body: bytes) -> str:
-    signed = b".".join((id.encode(), timestamp.encode(), body))
+    signed = b".".join((_encoded(id), timestamp.encode(), body))
     return base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()

@@ -72,7 +72,7 @@ def parse_checkpoint(data: bytes, *, name: str = "The checkpoint") -> Checkpoint
             extensions=tuple((int(at), int(steps)) for at, steps in about["extensions"]),
             tensors=tensors,
         )
-    except (NstError, LookupError, TypeError, ValueError) as error:
+    except (NstError, LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise WeightsError(f"{name} cannot be understood: {error}") from error
 
 

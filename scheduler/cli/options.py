@@ -27,7 +27,7 @@ def parse_fields(options: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"--set takes FIELD=VALUE, such as --set tv_weight=10, not {option!r}.")
         try:
             parsed[name] = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             parsed[name] = text
     return parsed
 

@@ -64,6 +64,6 @@ class PhotoNotes:
             }
         except BlobNotFoundError:
             return {}
-        except (BlobError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (BlobError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             _log.warning("%s cannot be read: %s", self._uri, error)
             return {}

@@ -118,7 +118,7 @@ def _read(session: Session, file: Path, scratch: Path) -> tuple[dict[str, Any], 
     card = file / CARD_NAME
     try:
         values = json.loads(card.read_text()) if card.exists() else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{card} is not JSON: {error}.") from error
     if not isinstance(values, dict):
         raise WeightsError(f"{card} is not the card of a style: it must be a JSON object.")

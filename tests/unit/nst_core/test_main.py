@@ -248,7 +248,7 @@ def test_errors_print_one_line_and_exit_with_code_1(run: Path, capsys: pytest.Ca
         assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", "7"])
+@pytest.mark.parametrize("text", ["{", "[1]", "7", "[" * 50_000])
 def test_a_config_that_is_not_a_json_object_is_a_usage_error(run: Path, text: str) -> None:
     with pytest.raises(SystemExit) as exit:
         main(["train", "--painting", "p", "--photos", "p", "--run", str(run), "--config", text])

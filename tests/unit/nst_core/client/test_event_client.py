@@ -63,6 +63,13 @@ def test_a_refusal_is_raised_at_once(api: CannedApi, client: Client) -> None:
     assert caught.value.code == "too_many_streams"
 
 
+@pytest.mark.parametrize(("id", "data"), [("1" * 5000, "{}"), ("1", "[" * 100_000), ("1", '{"n": ' + "1" * 5000 + "}")])
+def test_an_event_that_cannot_be_read_is_an_error_not_a_crash(id: str, data: str) -> None:
+    parser = EventParser()
+    with pytest.raises(UnreachableError, match="does not understand"):
+        list(map(parser.feed, [f"id: {id}", "event: job.progress", f"data: {data}", ""]))
+
+
 def test_unknown_lines_and_events_without_data_are_ignored() -> None:
     lines = ["other: 1", "id", "data: x", "", "id: 5", "event: job.progress", "", "id:6", "event:a"]
     lines += ['data:{"timestamp":"2026-11-22T12:00:00Z",', 'data:"data":{}}', ""]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -219,6 +220,20 @@ def test_a_refusal_has_the_code_and_the_detail_of_the_problem(
     assert (error.status, error.code) == (422, "request_invalid")
     assert error.message == "The request is wrong. (/styles/0: Unknown.)"
     assert pauses == []
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"code": ' + b"1" * 5000 + b"}", b'"text"', b"\xff"])
+def test_a_refusal_that_cannot_be_read_has_its_status(api: CannedApi, client: Client, body: bytes) -> None:
+    api.on("GET", "/v1/jobs/job_1", Answer(status=404, body=body))
+    with pytest.raises(ApiError) as caught:
+        client.job("job_1")
+    assert (caught.value.status, caught.value.code) == (404, "http_404")
+
+
+@pytest.mark.parametrize("changes", [{"metadata": {"note": "\ud800"}}, {"expires_after_s": float("inf")}])
+def test_a_request_that_json_cannot_carry_is_refused(api: CannedApi, client: Client, changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="cannot be sent"):
+        client.submit(REQUEST.model_copy(update=changes))
 
 
 def test_a_server_that_does_not_exist_is_reported_at_once(connect: Connect, pauses: list[float]) -> None:

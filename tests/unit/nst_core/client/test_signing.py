@@ -40,6 +40,8 @@ def test_one_of_several_signatures_and_secrets_is_enough() -> None:
         ("webhook-signature", ""),
         ("webhook-signature", "v1,"),
         ("webhook-signature", "v1,ä"),
+        ("webhook-signature", "v1,\ud800"),
+        ("webhook-id", "\ud800"),
         ("webhook-signature", "v2,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
         ("webhook-signature", "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
     ],

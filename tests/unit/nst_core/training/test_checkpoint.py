@@ -98,6 +98,8 @@ def test_weights_of_a_style_are_not_a_checkpoint(path: Path, metadata: dict[str,
     "about",
     [
         "no json",
+        "[" * 50_000,
+        '{"step": 1e400, "config": {}, "origin": {}, "extensions": []}',
         "[]",
         "null",
         {},

@@ -142,6 +142,7 @@ def test_weights_of_another_version_are_not_written(api: CannedApi, here: Run, t
         ({"checkpoint": b"x", "fns.ckpt.data-00000-of-00001": b"y"}, "numpy.savez('style.npz'"),
         ({"style.safetensors": b"x", "card.json": b"{"}, "card.json is not JSON"),
         ({"style.safetensors": b"x", "card.json": b"\xff"}, "card.json is not JSON"),
+        ({"style.safetensors": b"x", "card.json": b"[" * 50_000}, "card.json is not JSON"),
         ({"style.safetensors": b"x", "card.json": b"[]"}, "card.json is not the card of a style"),
         ({"style.safetensors": b"x", "card.json": b'{"style_index": "1"}'}, "style_index must be a whole number"),
     ],
