@@ -1,5 +1,6 @@
 """Calls the HTTP API, with retries, and turns responses into values or errors."""
 
+import errno
 import io
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -71,7 +72,8 @@ class AsyncTransport:
     ) -> bytes:
         """Return the body of an answer.
 
-        Raises ApiError if the API returns an error, UnreachableError if it does not respond.
+        Raises ApiError if the API returns an error, UnreachableError if it does not respond, and OSError if the file
+        cannot be read or is changed meanwhile.
 
         `once` is for calls that may not be repeated. `file` is sent as the body, piece by piece. `options` are those of
         httpx: params, json, files, headers.
@@ -86,8 +88,9 @@ class AsyncTransport:
         repeated = False
         while True:
             if file is not None:
-                options["content"] = _pieces(file)
-                headers = headers | {"Content-Length": str(await _size_bytes(file))}
+                size_bytes = await _size_bytes(file)
+                options["content"] = _pieces(file, size_bytes)
+                headers = headers | {"Content-Length": str(size_bytes)}
             try:
                 response = await self._http.request(method, path, headers=headers, **options)
             except httpx.TransportError as error:
@@ -165,7 +168,15 @@ async def _size_bytes(file: Path | bytes) -> int:
     return status.st_size
 
 
-async def _pieces(file: Path | bytes) -> AsyncIterator[bytes]:
+async def _pieces(file: Path | bytes, size_bytes: int) -> AsyncIterator[bytes]:
+    """Yield the announced bytes of a file; raise OSError if it has more or fewer when it is read."""
+    left = size_bytes
     with io.BytesIO(file) if isinstance(file, bytes) else await run_io(file.open, "rb") as source:
         while piece := await run_io(source.read, _PIECE_BYTES):
+            left -= len(piece)
+            if left < 0:
+                break
             yield piece
+    if left:
+        # The HTTP library would end with an error of its own, which tells nobody which file it was.
+        raise OSError(errno.EBUSY, "it was changed while it was sent", str(file))

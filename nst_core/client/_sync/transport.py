@@ -1,6 +1,7 @@
 # Generated from nst_core/client/_async/transport.py by `make client`; changes belong there.
 """Calls the HTTP API, with retries, and turns responses into values or errors."""
 
+import errno
 import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -72,7 +73,8 @@ class Transport:
     ) -> bytes:
         """Return the body of an answer.
 
-        Raises ApiError if the API returns an error, UnreachableError if it does not respond.
+        Raises ApiError if the API returns an error, UnreachableError if it does not respond, and OSError if the file
+        cannot be read or is changed meanwhile.
 
         `once` is for calls that may not be repeated. `file` is sent as the body, piece by piece. `options` are those of
         httpx: params, json, files, headers.
@@ -87,8 +89,9 @@ class Transport:
         repeated = False
         while True:
             if file is not None:
-                options["content"] = _pieces(file)
-                headers = headers | {"Content-Length": str(_size_bytes(file))}
+                size_bytes = _size_bytes(file)
+                options["content"] = _pieces(file, size_bytes)
+                headers = headers | {"Content-Length": str(size_bytes)}
             try:
                 response = self._http.request(method, path, headers=headers, **options)
             except httpx.TransportError as error:
@@ -163,7 +166,15 @@ def _size_bytes(file: Path | bytes) -> int:
     return status.st_size
 
 
-def _pieces(file: Path | bytes) -> Iterator[bytes]:
+def _pieces(file: Path | bytes, size_bytes: int) -> Iterator[bytes]:
+    """Yield the announced bytes of a file; raise OSError if it has more or fewer when it is read."""
+    left = size_bytes
     with io.BytesIO(file) if isinstance(file, bytes) else run_io(file.open, "rb") as source:
         while piece := run_io(source.read, _PIECE_BYTES):
+            left -= len(piece)
+            if left < 0:
+                break
             yield piece
+    if left:
+        # The HTTP library would end with an error of its own, which tells nobody which file it was.
+        raise OSError(errno.EBUSY, "it was changed while it was sent", str(file))

@@ -47,6 +47,8 @@ class CannedApi:
         self.requests: list[Request] = []
         #: What was uploaded, by its path below the upload's prefix, which is s3://nst/up1/ for the first upload.
         self.files: dict[str, bytes] = {}
+        #: Called with the path of each request before its body is read.
+        self.on_head: Callable[[str], None] = lambda path: None
         #: Called with the name of each file before it is kept.
         self.on_file: Callable[[str], None] = lambda name: None
         self._uploads: dict[str, str] = {}
@@ -103,7 +105,12 @@ def canned_api() -> Iterator[CannedApi]:
         disable_nagle_algorithm = True
 
         def _answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            api.on_head(self.path)
+            length = int(self.headers.get("Content-Length", 0))
+            body = self.rfile.read(length)
+            if len(body) < length:  # the client went away in the middle
+                self.close_connection = True
+                return
             request = Request(method=self.command, path=self.path, headers=dict(self.headers), body=body)
             answer = api.take(request)
             answer.first()

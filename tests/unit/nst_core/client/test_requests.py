@@ -91,6 +91,41 @@ def test_file_uploads_are_repeated_from_the_start_of_the_file(api: CannedApi, cl
         client.upload("upl_1", "photo.jpg", tmp_path / "none.jpg")
 
 
+class _Changing(type(Path())):  # type: ignore[misc]  # the class of paths depends on the system
+    """A file that gets other content after its size was asked for, and before it is read."""
+
+    content = b""
+
+    def open(self, *args: Any, **options: Any) -> Any:
+        Path(self).write_bytes(self.content)
+        return super().open(*args, **options)
+
+
+@pytest.mark.parametrize("size_bytes", [0, 3, 3_000_000])
+def test_a_file_that_changes_its_size_while_it_is_sent_is_an_error_of_the_file(
+    api: CannedApi, client: Client, tmp_path: Path, size_bytes: int
+) -> None:
+    path = _Changing(tmp_path / "photo.jpg")
+    path.write_bytes(b"photo")
+    path.content = bytes(size_bytes)
+    with pytest.raises(OSError, match="changed while it was sent") as caught:
+        client.upload("upl_1", "photo.jpg", path)
+    assert caught.value.filename == str(path)
+    assert api.requests == []
+
+
+def test_an_answer_that_is_compressed_wrongly_is_no_answer(
+    api: CannedApi, client: Client, pauses: list[float], tmp_path: Path
+) -> None:
+    broken = Answer(body=b"no gzip", headers={"Content-Encoding": "gzip"})
+    api.on("GET", "/v1/jobs/job_1", broken, Answer(body=job_json()))
+    assert client.job("job_1").id == "job_1"
+    api.on("GET", "/v1/jobs/job_1/results.zip", broken)
+    with pytest.raises(UnreachableError, match="does not respond"):
+        client.zip("job_1", tmp_path / "a.zip")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_repeated_submit_carries_the_same_idempotency_key(api: CannedApi, client: Client) -> None:
     api.on("POST", "/v1/jobs", BUSY, Answer(status=202, body=job_json("queued")))
     client.submit(REQUEST)

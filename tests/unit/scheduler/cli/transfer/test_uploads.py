@@ -6,6 +6,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from scheduler.cli.exits import ExitCode
 from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, tenant_json
 from tests.unit.scheduler.cli.conftest import Run
@@ -49,6 +51,25 @@ def test_a_photo_that_vanishes_or_is_refused_during_the_upload_fails_alone(
     assert code == ExitCode.PARTIAL
     assert "c9.jpg cannot be read: No such file or directory (unreadable)" in err
     assert "up1/a.jpg" in api.files
+
+
+@pytest.mark.parametrize("size_bytes", [0, 33_000_000])
+def test_a_photo_that_is_written_to_during_its_upload_fails_alone(
+    api: CannedApi, here: Run, tmp_path: Path, size_bytes: int
+) -> None:
+    folder = photos_in(tmp_path / "in", "a.jpg", "b.jpg")
+    os.truncate(folder / "b.jpg", 32_000_000)  # more than a connection holds while the server does not read
+
+    def change(path: str) -> None:
+        if path.endswith("/b.jpg"):
+            os.truncate(folder / "b.jpg", size_bytes)
+
+    api.on_head = change
+    answer_job(api, item_json(0, input="s3://nst/up1/a.jpg"))
+    code, _, err = here("stylize", str(folder), *STYLIZE)
+    assert code == ExitCode.PARTIAL
+    assert "b.jpg cannot be read: it was changed while it was sent (unreadable)" in err
+    assert api.files == {"up1/a.jpg": b"a.jpg"}
 
 
 def test_a_name_that_is_not_utf_8_is_uploaded_under_another_name(api: CannedApi, here: Run, tmp_path: Path) -> None:
