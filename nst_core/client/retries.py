@@ -23,7 +23,7 @@ class Retries:
         """Return the tries of a call; it has a single one with `once`."""
         return Tries(self, 1 if once else self.most + 1)
 
-    def no_answer(self, error: httpx.TransportError) -> UnreachableError:
+    def no_answer(self, error: httpx.RequestError) -> UnreachableError:
         """Return the error for a connection that failed."""
         return UnreachableError(f"{self.url} does not respond: {error}")
 
@@ -36,7 +36,7 @@ class Tries:
         self._left = number
         self._pause_s = 0.25
 
-    def pause_after_error(self, error: httpx.TransportError) -> float:
+    def pause_after_error(self, error: httpx.RequestError) -> float:
         """Return the pause in seconds after a failed connection; raise UnreachableError if it was the last try."""
         if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
             # Not the error's own words: they may have the key.

@@ -93,7 +93,7 @@ class AsyncTransport:
                 headers = headers | {"Content-Length": str(size_bytes)}
             try:
                 response = await self._http.request(method, path, headers=headers, **options)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 pause_s: float | None = tries.pause_after_error(error)
             else:
                 pause_s = tries.pause_after_answer(response)
@@ -120,7 +120,7 @@ class AsyncTransport:
                             await run_io(file.write, piece)
                         return next_link(response)
                     await response.aread()
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 pause_s: float | None = tries.pause_after_error(error)
             else:
                 pause_s = tries.pause_after_answer(response)
@@ -143,7 +143,7 @@ class AsyncTransport:
                 if not answer.is_success:
                     await answer.aread()
                 yield None if checked(answer).status_code == 204 else answer.aiter_lines()
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise self._retries.no_answer(error) from error
 
     async def read(self, cls: type[_ResourceT], method: str, path: str, **options: Any) -> _ResourceT:

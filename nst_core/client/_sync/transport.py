@@ -94,7 +94,7 @@ class Transport:
                 headers = headers | {"Content-Length": str(size_bytes)}
             try:
                 response = self._http.request(method, path, headers=headers, **options)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 pause_s: float | None = tries.pause_after_error(error)
             else:
                 pause_s = tries.pause_after_answer(response)
@@ -121,7 +121,7 @@ class Transport:
                             run_io(file.write, piece)
                         return next_link(response)
                     response.read()
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 pause_s: float | None = tries.pause_after_error(error)
             else:
                 pause_s = tries.pause_after_answer(response)
@@ -142,7 +142,7 @@ class Transport:
                 if not answer.is_success:
                     answer.read()
                 yield None if checked(answer).status_code == 204 else answer.iter_lines()
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise self._retries.no_answer(error) from error
 
     def read(self, cls: type[_ResourceT], method: str, path: str, **options: Any) -> _ResourceT:
