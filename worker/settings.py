@@ -67,8 +67,8 @@ class WorkerSettings(BrokerSettings, StorageSettings, MetricsSettings, LogSettin
     max_optimize_bytes: int | None = Field(default=8_000_000_000, ge=1)
     #: Seconds between two checkpoints of an optimisation, from which another worker can continue.
     checkpoint_s: float = Field(default=30.0, gt=0)
-    #: The most bytes of a photo's file.
-    max_input_bytes: int = Field(default=200_000_000, ge=1)
+    #: The most bytes of a photo's file; the scheduler takes uploads of as many.
+    max_input_bytes: int = Field(default=200 * 2**20, ge=1)
     #: Seconds between two heartbeats, which renew the lease of a chunk or a segment.
     heartbeat_s: float = Field(default=3.0, gt=0)
     #: Seconds between two reports on a chunk, in which the worker also asks whether the job was cancelled.

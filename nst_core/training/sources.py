@@ -7,8 +7,8 @@ from typing import Protocol
 from nst_core.errors import ConfigError, ImageDecodeError, ImageTooLargeError
 from nst_core.formats import IMAGE_SUFFIXES
 
-#: A larger file is not a training photo, and would fill the memory.
-MAX_FILE_BYTES = 200_000_000
+#: A larger file is not a training photo, and would fill the memory. The scheduler takes uploads of as many bytes.
+MAX_FILE_BYTES = 200 * 2**20
 #: Fewer photos than these draw a warning. The shipped styles took about 1,200; a network that sees each of a few photos
 #: hundreds of times fits the style to them and paints new ones worse.
 FEW_PHOTOS = 100

@@ -3,6 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
+from nst_core.training.sources import MAX_FILE_BYTES
+from scheduler.access.limits import Limits
 from worker.settings import WorkerSettings
 
 
@@ -36,3 +38,7 @@ def test_a_worker_may_leave_out_some_kinds_of_work_but_not_all(monkeypatch: pyte
     monkeypatch.setenv("NST_TRAIN_CONCURRENCY", "0")
     with pytest.raises(ValidationError, match="takes nothing"):
         WorkerSettings()
+
+
+def test_what_may_be_uploaded_is_not_too_large_for_workers() -> None:
+    assert WorkerSettings().max_input_bytes == MAX_FILE_BYTES == Limits().max_upload_bytes
