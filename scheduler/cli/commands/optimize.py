@@ -44,7 +44,7 @@ _Inputs = Annotated[
     list[str],
     typer.Argument(
         metavar="CONTENT... STYLE",
-        help="Photos, folders of photos, s3:// objects or one s3:// prefix, and last the painting.",
+        help="Photos, folders of photos, s3:// objects, one s3:// prefix or manifest, and last the painting.",
     ),
 ]
 _Output = Annotated[str, typer.Option("--output", "-o", help="Folder, s3:// prefix, or for one photo a file.")]

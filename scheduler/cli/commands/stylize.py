@@ -55,7 +55,8 @@ _Inputs = Annotated[
     list[str],
     typer.Argument(
         metavar="INPUT",
-        help="Photos, folders of photos, s3:// objects, one s3:// prefix, or one s3:// manifest (.jsonl).",
+        help="Photos, folders of photos, s3:// objects, one s3:// prefix, or one s3:// manifest (.jsonl, .json, .csv, "
+        ".tsv or .txt; also with .gz).",
     ),
 ]
 _Styles = Annotated[

@@ -1,5 +1,6 @@
 """The input of a job, from the arguments of a command: files are uploaded, s3:// addresses stay as they are."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,8 +16,8 @@ from scheduler.cli.transfer.photos import Found, Identity, Left, Photo, find_pho
 from scheduler.cli.transfer.results import S3, Naming
 from scheduler.cli.transfer.uploads import read_photos, send_photos, upload_id_of
 
-#: Suffixes of manifests, which name photos in lines of JSON.
-MANIFEST_SUFFIXES = (".jsonl", ".ndjson")
+#: Suffixes of manifests, which name photos. The API tells their formats by their content.
+_MANIFEST = re.compile(r".*[^/]\.(jsonl|ndjson|json|csv|tsv|txt)(\.gz)?", re.IGNORECASE | re.DOTALL)
 _SHOWN = 10
 
 
@@ -145,13 +146,13 @@ def named(inputs: Sequence[str]) -> JobInput | None:
 
 
 def _remote_input(addresses: Sequence[str]) -> JobInput:
-    if len(addresses) == 1 and addresses[0].lower().endswith(MANIFEST_SUFFIXES):
+    if len(addresses) == 1 and _MANIFEST.fullmatch(addresses[0]):
         return JobInput(manifest=addresses[0])
     prefixes = [text for text in addresses if not _is_object(text)]
     if not prefixes:
         return JobInput(uris=tuple(addresses))
     if len(addresses) > 1:
-        raise UsageError("A job takes one s3:// prefix, or any number of s3:// objects, but not both.")
+        raise UsageError("A job takes one s3:// prefix or manifest, or any number of s3:// objects, but not both.")
     return JobInput(prefix=prefixes[0] if prefixes[0].endswith("/") else prefixes[0] + "/")
 
 

@@ -86,7 +86,9 @@ def test_stylize_takes_objects_by_their_addresses(api: CannedApi, here: Run) -> 
     assert submitted(api)["input"] == {"uris": ["s3://nst/a.jpg", "s3://nst/b.png"]}
 
 
-@pytest.mark.parametrize("inputs", [["s3://nst/in/", "photo.jpg"], ["s3://nst/a/", "s3://nst/b/"]])
+@pytest.mark.parametrize(
+    "inputs", [["s3://nst/in/", "photo.jpg"], ["s3://nst/a/", "s3://nst/b/"], ["s3://nst/a.csv"] * 2]
+)
 def test_stylize_refuses_inputs_that_one_job_cannot_take(here: Run, inputs: list[str]) -> None:
     assert here("stylize", *inputs, "-s", "great_wave", "-o", "out")[0] == ExitCode.USAGE
 
@@ -106,6 +108,14 @@ def test_results_over_their_photos_are_refused_before_the_upload(api: CannedApi,
     [
         (["s3://b/list.JSONL"], {"manifest": "s3://b/list.JSONL"}),
         (["s3://b/list.ndjson"], {"manifest": "s3://b/list.ndjson"}),
+        (["s3://b/list.json"], {"manifest": "s3://b/list.json"}),
+        (["s3://b/list.csv"], {"manifest": "s3://b/list.csv"}),
+        (["s3://b/list.tsv"], {"manifest": "s3://b/list.tsv"}),
+        (["s3://b/list.txt"], {"manifest": "s3://b/list.txt"}),
+        (["s3://b/list.jsonl.gz"], {"manifest": "s3://b/list.jsonl.gz"}),
+        (["s3://b/2026.csv/"], {"prefix": "s3://b/2026.csv/"}),
+        (["s3://b/.csv"], {"prefix": "s3://b/.csv/"}),
+        (["s3://b/old.gz"], {"prefix": "s3://b/old.gz/"}),
         (["s3://b/a.jfif"], {"uris": ["s3://b/a.jfif"]}),
         (["s3://b/a.HEIC", "s3://b/b.jpe"], {"uris": ["s3://b/a.HEIC", "s3://b/b.jpe"]}),
         (["s3://b/foo.jpg/"], {"prefix": "s3://b/foo.jpg/"}),
