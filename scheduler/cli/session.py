@@ -59,6 +59,7 @@ class Session:
     def client(self) -> "Client":
         """Return a client for the API that is named by the options, the environment or the home folder."""
         from nst_core.client import Client
+        from scheduler.cli.transfer.files import pause
         from scheduler.local.home import Home
 
         last = None if self.url and self.api_key else Home(self.home).read_client()
@@ -67,7 +68,7 @@ class Session:
             raise UsageError("No API is known: run `nst up`, or give --url and --api-key (NST_URL, NST_API_KEY).")
         # The key in the home folder belongs to that stack; it must not be sent to another API.
         own_key = last.api_key if last is not None and last.url == url else ""
-        return Client(url, self.api_key or own_key, on_silence=Silence(self.err, url))
+        return Client(url, self.api_key or own_key, sleep=pause, on_silence=Silence(self.err, url))
 
     def show(self, value: _Value, view: Callable[[_Value], RenderableType], *, as_json: bool) -> None:
         """Print a value on standard output: as JSON, or as `view` shows it to people."""

@@ -5,6 +5,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
@@ -48,6 +49,13 @@ class Download:
     stop: threading.Event = field(default_factory=threading.Event)
     #: All items up to this id have ended and were fetched.
     _through: int = -1
+    #: Ends the pauses of the fetch that is at work.
+    _halt: threading.Event = field(default_factory=threading.Event)
+
+    def halt(self) -> None:
+        """Fetch no further results; the fetch that is at work in another thread ends with CancelledError."""
+        self.stop.set()
+        self._halt.set()
 
     def fetch_ended(self) -> None:
         """Fetch the images that were finished since the last call."""
@@ -73,7 +81,9 @@ class Download:
 
     def _fetch(self, items: Iterable[Item]) -> None:
         new = (item for item in items if item.id not in self.files and item.id not in self.failed)
-        for item, result in in_threads(self._fetch_one, takewhile(lambda _: not self.stop.is_set(), new)):
+        self._halt = halt = threading.Event()  # before the look at `stop`, so that `halt` cannot miss it
+        wanted = takewhile(lambda _: not self.stop.is_set(), new)
+        for item, result in in_threads(self._fetch_one, wanted, stop=halt):
             if isinstance(result, Left):
                 self.failed[item.id] = result
             else:
@@ -135,9 +145,10 @@ class Follower:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._download.stop.set()
-        self._thread.join()
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        self._download.halt()
+        # After Ctrl-C nobody waits for an image that is on its way; otherwise, it need not be fetched again.
+        self._thread.join(None if error is None else 1.0)
 
     def _run(self) -> None:
         pause_s = self._pause_s
@@ -145,6 +156,8 @@ class Follower:
             began = time.monotonic()
             try:
                 self._download.fetch_ended()
+            except CancelledError:
+                return
             except NstError:
                 pass  # the thread that waits for the job has the same error and reports it
             except OSError as error:

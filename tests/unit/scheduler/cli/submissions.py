@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,17 @@ def photos_in(folder: Path, *names: str) -> Path:
     for name in names:
         (folder / name).write_bytes(name.encode())
     return folder
+
+
+def interrupt() -> None:
+    """Press Ctrl-C."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def too_many(*, then: Callable[[], None] = lambda: None) -> Answer:
+    """Return an answer after which the client waits for half a minute; `then` is called before."""
+    body = {"type": "about:blank", "title": "x", "detail": "Too many requests.", "code": "rate_limited"}
+    return Answer(status=429, body=body, headers={"Retry-After": "30"}, first=then)
 
 
 def submitted(api: CannedApi) -> Any:

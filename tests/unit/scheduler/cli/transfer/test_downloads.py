@@ -1,6 +1,8 @@
 """Downloads: names of results, what is fetched again, and what one failure stops."""
 
 import hashlib
+import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from scheduler.cli.exits import ExitCode
 from scheduler.cli.transfer.downloads import local_name
 from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, job_json, problem
 from tests.unit.scheduler.cli.conftest import Run
+from tests.unit.scheduler.cli.submissions import interrupt, too_many
 
 JOB = Job(
     id="job_1",
@@ -122,3 +125,49 @@ def test_results_of_a_running_job_are_written_when_ready(api: CannedApi, here: R
     assert polls[0] is False
     assert polls[-1] is True
     assert fetched(api) == ["0", "1"]
+
+
+def test_ctrl_c_ends_a_download_that_waits_for_its_next_try(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    def interrupt_later() -> None:
+        while not (tmp_path / "1__great_wave.jpg").exists():
+            time.sleep(0.05)
+        time.sleep(0.3)
+        interrupt()
+
+    prepare(api, 2)
+    wait = too_many(then=threading.Thread(target=interrupt_later).start)
+    api._answers["GET", "/v1/jobs/job_1/items/0/output"] = [wait]
+    started = time.monotonic()
+    code, _, err = here("jobs", "results", "job_1", "-o", str(tmp_path))
+    assert (code, "of 2 images are written." in err) == (ExitCode.INTERRUPTED, True)
+    assert time.monotonic() - started < 10
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["1__great_wave.jpg"]
+
+
+@pytest.mark.parametrize("status", ["running", "succeeded"])
+def test_results_of_a_running_job_that_wait_for_their_next_try_hold_up_nothing(
+    api: CannedApi, here: Run, tmp_path: Path, status: str
+) -> None:
+    """Ctrl-C ends the command while the job runs. When the job has ended, its results are fetched with a bar."""
+    prepare(api, 1)
+    answers = api._answers["GET", "/v1/jobs/job_1/items/0/output"]
+    rows = api._answers["GET", "/v1/jobs/job_1/items?limit=200&status=succeeded"][0]
+    api.on("GET", "/v1/jobs/job_1/items?limit=200", rows)
+    seen = threading.Event()
+    answers.insert(0, too_many(then=seen.set))
+
+    def next_poll() -> None:
+        if seen.wait(0.2) and status == "running":
+            interrupt()
+
+    running = Answer(body=job_json("running", total=1, succeeded=1), first=next_poll)
+    api._answers["GET", "/v1/jobs/job_1"] = [running] * 12 + [Answer(body=job_json(status, total=1, succeeded=1))]
+    started = time.monotonic()
+    code, _, err = here("jobs", "watch", "job_1", "-o", str(tmp_path))
+    assert time.monotonic() - started < 15
+    if status == "running":
+        assert (code, "The job continues." in err) == (ExitCode.INTERRUPTED, True)
+    else:
+        assert (code, "1 image" in err) == (ExitCode.OK, True)
+    assert (tmp_path / "0__great_wave.jpg").exists() is (status == "succeeded")
+    assert not list(tmp_path.glob(".nst-*"))

@@ -2,19 +2,22 @@
 
 import json
 import os
-import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from scheduler.cli.exits import ExitCode
-from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, tenant_json
+from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, problem, tenant_json
 from tests.unit.scheduler.cli.conftest import Run
 from tests.unit.scheduler.cli.submissions import (
     STYLIZE,
     answer_job,
+    interrupt,
     photos_in,
+    too_many,
+    upload_id,
 )
 
 
@@ -86,14 +89,14 @@ def test_a_repeated_command_after_ctrl_c_continues_the_upload(api: CannedApi, he
     answer_job(api, item_json(0))
     stored: list[str] = []
 
-    def interrupt(name: str) -> None:
+    def note(name: str) -> None:
         stored.append(name)
         if len(stored) == 20:
-            os.kill(os.getpid(), signal.SIGINT)
+            interrupt()
         if len(stored) >= 20:
             time.sleep(0.5)  # also on a busy machine, the command hears of it before all photos are stored
 
-    api.on_file = interrupt
+    api.on_file = note
     code, _, err = here("stylize", str(folder), *STYLIZE)
     assert (code, "no job was submitted" in err) == (ExitCode.INTERRUPTED, True)
     assert 20 <= len(stored) < 60
@@ -103,6 +106,29 @@ def test_a_repeated_command_after_ctrl_c_continues_the_upload(api: CannedApi, he
     again = stored[200:]
     assert (len(again), set(again) & first) == (60 - len(first), set())
     assert len(api.files) == 60
+
+
+def test_ctrl_c_ends_an_upload_that_waits_for_its_next_try(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    folder = photos_in(tmp_path, "a.jpg")
+    for name in ("a.jpg", "b.jpg"):
+        (folder / name).write_bytes(b"")
+    path = f"/v1/uploads/{upload_id(**{'a.jpg': b'', 'b.jpg': b''})}/a.jpg"
+    api.on("PUT", path, too_many(then=lambda: threading.Timer(0.3, interrupt).start()))
+    started = time.monotonic()
+    code, _, err = here("stylize", str(folder), *STYLIZE)
+    assert (code, "no job was submitted" in err) == (ExitCode.INTERRUPTED, True)
+    assert time.monotonic() - started < 10
+
+
+def test_an_error_ends_an_upload_of_which_a_part_waits(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    folder = photos_in(tmp_path, "a.jpg", "b.jpg")
+    place = f"/v1/uploads/{upload_id(**{'a.jpg': b'a.jpg', 'b.jpg': b'b.jpg'})}"
+    api.on("PUT", f"{place}/a.jpg", too_many())
+    api.on("PUT", f"{place}/b.jpg", problem(403, "forbidden", "The key was revoked."))
+    started = time.monotonic()
+    code, _, err = here("stylize", str(folder), *STYLIZE)
+    assert (code, "The key was revoked." in err) == (ExitCode.REFUSED, True)
+    assert time.monotonic() - started < 10
 
 
 def test_a_changed_photo_is_uploaded_again(api: CannedApi, here: Run, tmp_path: Path) -> None:
