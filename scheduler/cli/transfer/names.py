@@ -3,6 +3,9 @@
 import unicodedata
 from pathlib import PurePath
 
+from nst_core.errors import ConfigError
+from scheduler.domain.addresses import check_key
+
 #: Characters that change the direction of text, and so let one name look like another.
 _TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -13,8 +16,16 @@ def readable(name: str | PurePath) -> str:
 
 
 def sound(name: str) -> str:
-    """Return a name that every storage accepts: control characters, backslashes and undecodable bytes become _."""
-    return "".join("_" if char == "\\" or unicodedata.category(char) in ("Cc", "Cs") else char for char in name)
+    """Return a name that every storage accepts: control characters, backslashes and undecodable bytes become _.
+
+    So do percent signs, if what they stand for is no name: of a slash, as in `photos%2Fcat.jpg`, for example.
+    """
+    name = "".join("_" if char == "\\" or unicodedata.category(char) in ("Cc", "Cs") else char for char in name)
+    try:
+        check_key(name)
+    except ConfigError:
+        return name.replace("%", "_")
+    return name
 
 
 def fitted(stem: str, room: int) -> str:

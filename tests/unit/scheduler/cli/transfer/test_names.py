@@ -3,6 +3,7 @@
 import pytest
 
 from scheduler.cli.transfer.names import fitted, readable, sound
+from scheduler.domain.addresses import check_key
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,24 @@ def test_what_a_terminal_cannot_show_is_escaped(name: str, shown: str) -> None:
 
 def test_characters_that_a_storage_refuses_become_underscores() -> None:
     assert sound("a\\b\nc\udce9d ü.jpg") == "a_b_c_d ü.jpg"
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("photos%2Fcat.jpg", "photos_2Fcat.jpg"),
+        ("a%252Fb.jpg", "a_252Fb.jpg"),
+        ("a%5cb%20c.jpg", "a_5cb_20c.jpg"),
+        ("%00.jpg", "_00.jpg"),
+        ("%2e%2E", "_2e_2E"),
+        ("%2525252541.jpg", "_2525252541.jpg"),
+        ("100%.jpg", "100%.jpg"),
+        ("a%20b.jpg", "a%20b.jpg"),
+    ],
+)
+def test_percent_signs_become_underscores_where_the_api_refuses_them(name: str, stored: str) -> None:
+    assert sound(name) == stored
+    check_key(stored)
 
 
 @pytest.mark.parametrize(
