@@ -14,7 +14,7 @@ from scheduler.cli.session import Session
 from scheduler.cli.transfer.names import readable
 from scheduler.cli.transfer.photos import Found, Identity, Left, Photo, find_photos, summary
 from scheduler.cli.transfer.results import S3, Naming
-from scheduler.cli.transfer.uploads import read_photos, send_photos, upload_id_of
+from scheduler.cli.transfer.uploads import Hashed, read_photos, send_photos, upload_id_of
 
 #: Suffixes of manifests, which name photos. The API tells their formats by their content.
 _MANIFEST = re.compile(r".*[^/]\.(jsonl|ndjson|json|csv|tsv|txt)(\.gz)?", re.IGNORECASE | re.DOTALL)
@@ -75,8 +75,11 @@ def upload_or_name(
     if earlier is not None:
         prefix = _same_photos(earlier, upload_id_of(photos))
         session.note(f"The job {earlier.id} exists already; nothing is uploaded.")
+        never_sent = _never_sent(client, photos)
+        say_left(session, never_sent)
         paths = {prefix + each.photo.name: each.photo.path for each in photos}
         same = JobInput(prefix=earlier.input.prefix)
+        failed += never_sent
         return Inputs(input=same, paths=paths, skipped=found.skipped, failed=failed, identities=identities)
     sent = send_photos(session, client, photos)
     say_left(session, sent.failed)
@@ -167,6 +170,17 @@ def _same_photos(job: Job, upload_id: str) -> str:
         detail = f"The id {job.client_id} belongs to {job.id}, a job with other photos. Choose another --id."
         raise ApiError(status=409, code="job_exists", detail=detail)
     return prefix
+
+
+def _never_sent(client: Client, photos: Sequence[Hashed]) -> list[Left]:
+    """Return the photos that the command which made a job could not send; none once the upload was removed."""
+    there = {file.path for file in client.uploaded(upload_id_of(photos))}
+    message = "is not in the job, because it could not be uploaded"
+    return [
+        Left(path=each.photo.path, code="not_uploaded", message=message)
+        for each in photos
+        if there and each.photo.name not in there
+    ]
 
 
 def _most_bytes(client: Client) -> float | None:

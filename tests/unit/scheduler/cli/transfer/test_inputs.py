@@ -10,7 +10,7 @@ from scheduler.cli.exits import ExitCode, OutputIsInputError
 from scheduler.cli.transfer.inputs import check_not_replaced
 from scheduler.cli.transfer.photos import Found, find_photos
 from scheduler.cli.transfer.results import Naming, Target, parse_target
-from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, job_json
+from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, job_json, problem
 from tests.unit.scheduler.cli.conftest import Run
 from tests.unit.scheduler.cli.submissions import (
     STYLIZE,
@@ -62,6 +62,36 @@ def test_a_repeated_command_with_an_id_uploads_nothing(api: CannedApi, here: Run
     assert (code, "nothing is uploaded" in err) == (ExitCode.OK, True)
     [put] = [request for request in api.requests if request.method in ("PUT", "POST")]
     assert (put.path, json.loads(put.body)["input"]) == ("/v1/jobs/spring", {"prefix": prefix})
+
+
+def test_a_repeated_command_with_an_id_remembers_photos_that_were_refused(
+    api: CannedApi, here: Run, tmp_path: Path
+) -> None:
+    folder = photos_in(tmp_path / "in", "a.jpg", "b.jpg")
+    place = upload_id(**{"a.jpg": b"a.jpg", "b.jpg": b"b.jpg"})
+    api.on("PUT", f"/v1/uploads/{place}/b.jpg", problem(422, "request_invalid", "No."))
+    job = job_json("succeeded", total=1, succeeded=1, client_id="spring", input={"prefix": f"s3://nst/{place}/"})
+    api.on("GET", "/v1/jobs/spring", problem(404, "not_found", "There is no such job."), Answer(body=job))
+    api.on("PUT", "/v1/jobs/spring", Answer(body=job))
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job))
+    api.on("GET", "/v1/jobs/job_1/items?limit=200", Answer(body={"data": [item_json(0)]}))
+    command = ("stylize", str(folder), *STYLIZE, "--id", "spring", "--json")
+    code, out, _ = here(*command)
+    assert (code, [each["code"] for each in json.loads(out)["not_sent"]]) == (ExitCode.PARTIAL, ["request_invalid"])
+    for _ in range(2):
+        code, out, err = here(*command)
+        assert code == ExitCode.PARTIAL
+        assert json.loads(out)["not_sent"] == [
+            {
+                "file": str(folder / "b.jpg"),
+                "code": "not_uploaded",
+                "message": "is not in the job, because it could not be uploaded",
+            }
+        ]
+        assert "b.jpg is not in the job" in err
+    # The photos of a job are removed some time after its end; then nobody knows any longer which ones there were.
+    api.files.clear()
+    assert here(*command)[0] == ExitCode.OK
 
 
 @pytest.mark.parametrize("changed", ["other content", "other name", "one more"])
