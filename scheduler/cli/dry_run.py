@@ -9,12 +9,13 @@ from nst_core.client.resources.jobs import Check, CheckProblem, JobInput, JobReq
 from nst_core.client.resources.uploads import Upload
 from nst_core.errors import ImageError, ImageTooSmallError
 from nst_core.images import Limits, decode
+from scheduler.cli.refusals import too_many
 from scheduler.cli.session import Session
 from scheduler.cli.submitting import MakeRequest
 from scheduler.cli.transfer.inputs import check_not_replaced, find, named
 from scheduler.cli.transfer.photos import Left, Photo
-from scheduler.cli.transfer.pictures import read_pictures
-from scheduler.cli.transfer.results import S3, Naming
+from scheduler.cli.transfer.pictures import addresses_in, read_pictures
+from scheduler.cli.transfer.results import Naming
 from scheduler.cli.ui.progress import transfer_bar
 
 #: Addresses that one request may have.
@@ -37,7 +38,8 @@ def check_job(
     If one of the `pictures`, a painting or a mask, is on this machine, objects in the storage are not looked up,
     because it is not there.
     """
-    files = [each.photo for each in read_pictures(session, client, pictures)]
+    read = read_pictures(session, client, pictures)
+    files = [each.photo for each in read]
     problems = [problem for file in files for problem in _problems(file, None)]
     if problems:
         return Check(valid=False, photos=0, items=0, failing=0, problems=tuple(problems))
@@ -45,8 +47,7 @@ def check_job(
     if remote is not None and not files:
         return client.check(make(remote, pictures))
     with _place(client) as place:
-        stored = iter([place.prefix + file.name for file in files])
-        addresses = [text if text.startswith(S3) else next(stored) for text in pictures]
+        addresses = addresses_in(place.prefix, pictures, read)
         if remote is not None:
             return client.check(make(remote, addresses), objects=False)
         found = find(session, client, inputs, naming)
@@ -67,14 +68,14 @@ def _merged(
 ) -> Check:
     """Return one check for the answers of the API and the problems that were found here."""
     times = [check.estimated_s for check in checks if check.estimated_s is not None]
-    too_many = _too_many(client, photos * styles)
+    quota = too_many(client, photos * styles)
     return Check(
         # A check of a request that is refused as a whole counts no photos.
-        valid=any(check.valid for check in checks) and all(check.photos for check in checks) and not too_many,
+        valid=any(check.valid for check in checks) and all(check.photos for check in checks) and not quota,
         photos=photos,
         items=photos * styles,
         failing=len({problem.input for problem in problems}) * styles + sum(check.failing for check in checks),
-        problems=(*too_many, *(problem for check in checks for problem in check.problems), *problems),
+        problems=(*quota, *(problem for check in checks for problem in check.problems), *problems),
         estimated_s=sum(times) if times else None,
     )
 
@@ -137,13 +138,3 @@ def _batches(photos: Sequence[Photo]) -> Iterator[list[Photo]]:
         rest = iter(group)
         while batch := list(islice(rest, _MOST_URIS)):
             yield batch
-
-
-def _too_many(client: Client, items: int) -> list[CheckProblem]:
-    """Return a problem if a job cannot have that many images; a batch alone would not show it."""
-    most = client.tenants.own().limits.max_items_per_job
-    if most is None or items <= most:
-        return []
-    return [
-        CheckProblem(code="quota_exceeded", message=f"A job may have at most {most:,.0f} images.", pointer="/input")
-    ]

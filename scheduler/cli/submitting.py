@@ -4,16 +4,21 @@ from collections.abc import Callable, Sequence
 
 from nst_core.client import Client
 from nst_core.client.resources.jobs import JobInput, JobRequest
+from nst_core.client.resources.uploads import Upload
 from scheduler.cli.exits import ExitCode
 from scheduler.cli.following import see_through
+from scheduler.cli.refusals import check_own_id, check_request
 from scheduler.cli.session import Session
-from scheduler.cli.transfer.inputs import upload_or_name
-from scheduler.cli.transfer.pictures import read_pictures, send_pictures
+from scheduler.cli.transfer.inputs import named, upload_or_name
+from scheduler.cli.transfer.pictures import addresses_in, read_pictures, send_pictures
 from scheduler.cli.transfer.results import Naming
+from scheduler.cli.transfer.uploads import Hashed
 from scheduler.cli.ui.jobs import check_page
 
 #: Makes the request for an input and the s3:// addresses of the pictures that the job needs besides.
 MakeRequest = Callable[[JobInput, Sequence[str]], JobRequest]
+#: Stands for the place of an upload that has not been made.
+_SOMEWHERE = "s3://somewhere/"
 
 
 def run_job(
@@ -31,8 +36,10 @@ def run_job(
     """Upload photos, submit a job and see it through; a dry run only prints what the job would do.
 
     `pictures` are what the job needs besides: paintings or masks. They and `inputs` are files on this machine or
-    s3:// addresses. With `own_id`, a repeated command finds the job of the first one.
+    s3:// addresses. With `own_id`, a repeated command finds the job of the first one. What the API would refuse is
+    reported before anything is uploaded.
     """
+    check_own_id(own_id)
     if dry_run:
         from scheduler.cli.dry_run import check_job
 
@@ -41,7 +48,15 @@ def run_job(
         return ExitCode.OK if check.valid else ExitCode.FAILED
     files = read_pictures(session, client, pictures)
     others = [each.photo for each in files]
-    found = upload_or_name(session, client, inputs, naming, own_id=own_id, others=others)
+    # Wrong fields are found without the API, and even before photos are read.
+    make(named(inputs) or JobInput(prefix=_SOMEWHERE), addresses_in(_SOMEWHERE, pictures, files))
+
+    def check_place(place: Upload, photos: Sequence[Hashed]) -> None:
+        first = JobInput(uris=(place.prefix + photos[0].photo.name,))
+        request = make(first, addresses_in(place.prefix, pictures, files))
+        check_request(client, request, photos=len(photos))
+
+    found = upload_or_name(session, client, inputs, naming, own_id=own_id, others=others, check=check_place)
     request = make(found.input, send_pictures(session, client, pictures, files))
     job = client.submit(request) if own_id is None else client.put(own_id, request)
     return see_through(session, client, job, naming.target, found, as_json=as_json)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from nst_core.client import ApiError, Client
+from nst_core.client.resources.access import Limits
 from nst_core.client.resources.jobs import Job, JobInput
 from nst_core.formats import IMAGE_SUFFIXES
 from scheduler.cli.exits import OutputIsInputError, UsageError
@@ -14,7 +15,7 @@ from scheduler.cli.session import Session
 from scheduler.cli.transfer.names import readable
 from scheduler.cli.transfer.photos import Found, Identity, Left, Photo, find_photos, summary
 from scheduler.cli.transfer.results import S3, Naming
-from scheduler.cli.transfer.uploads import Hashed, read_photos, send_photos, upload_id_of
+from scheduler.cli.transfer.uploads import Hashed, PlaceCheck, read_photos, send_photos, upload_id_of
 
 #: Suffixes of manifests, which name photos. The API tells their formats by their content.
 _MANIFEST = re.compile(r".*[^/]\.(jsonl|ndjson|json|csv|tsv|txt)(\.gz)?", re.IGNORECASE | re.DOTALL)
@@ -53,10 +54,12 @@ def upload_or_name(
     *,
     own_id: str | None = None,
     others: Iterable[Photo] = (),
+    check: PlaceCheck | None = None,
 ) -> Inputs:
     """Upload the photos that are on this machine, and return the input of the job.
 
-    If the same command made a job before, nothing is uploaded. Raises ApiError (`job_exists`) before the upload if
+    If the same command made a job before, nothing is uploaded. `check` is called before photos are sent, as in
+    `send_photos`. Raises ApiError (`job_exists`) before the upload if
     `own_id` names a job with other photos, and OutputIsInputError if a result would replace a photo or one of
     `others`.
     """
@@ -81,7 +84,7 @@ def upload_or_name(
         same = JobInput(prefix=earlier.input.prefix)
         failed += never_sent
         return Inputs(input=same, paths=paths, skipped=found.skipped, failed=failed, identities=identities)
-    sent = send_photos(session, client, photos)
+    sent = send_photos(session, client, photos, check=check)
     say_left(session, sent.failed)
     if not sent.paths:
         raise UsageError("None of the photos could be uploaded.")
@@ -96,7 +99,9 @@ def upload_or_name(
 
 def find(session: Session, client: Client, inputs: Sequence[str], naming: Naming) -> Found:
     """Return the photos that the arguments name, and print which files were skipped."""
-    found = find_photos([Path(text) for text in inputs], naming, most_bytes=_most_bytes(client))
+    limits = own_limits(client)
+    most_bytes = None if limits is None else limits.max_upload_bytes
+    found = find_photos([Path(text) for text in inputs], naming, most_bytes=most_bytes)
     if found.skipped:
         session.note(summary(found.skipped))
     return found
@@ -183,10 +188,10 @@ def _never_sent(client: Client, photos: Sequence[Hashed]) -> list[Left]:
     ]
 
 
-def _most_bytes(client: Client) -> float | None:
-    """Return the maximum size of a file, or None if the API does not tell."""
+def own_limits(client: Client) -> Limits | None:
+    """Return the limits of the tenant, or None if the API does not tell."""
     try:
-        return client.tenants.own().limits.max_upload_bytes
+        return client.tenants.own().limits
     except ApiError as error:
         if error.status not in (403, 404):
             raise

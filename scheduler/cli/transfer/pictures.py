@@ -44,6 +44,12 @@ def send_pictures(
     return [text if text.startswith(S3) else stored[Path(text).resolve()] for text in texts]
 
 
+def addresses_in(prefix: str, texts: Sequence[str], pictures: Sequence[Hashed]) -> list[str]:
+    """Return the s3:// addresses that all `texts` will have if the pictures are uploaded to a place."""
+    names = {each.photo.path.resolve(): each.photo.name for each in pictures}
+    return [text if text.startswith(S3) else prefix + names[Path(text).resolve()] for text in texts]
+
+
 def _refuse(failed: Sequence[Left]) -> None:
     """Raise UsageError for the first picture that cannot be used."""
     if failed:

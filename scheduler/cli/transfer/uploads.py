@@ -28,6 +28,10 @@ class Hashed:
     sha256: str
 
 
+#: Raises an error if it makes no sense to send photos to a place.
+PlaceCheck = Callable[[Upload, Sequence[Hashed]], None]
+
+
 @dataclass(kw_only=True)
 class Sent:
     """What has been uploaded."""
@@ -67,11 +71,13 @@ def upload_id_of(photos: Sequence[Hashed]) -> str:
     return f"upl_{hashlib.sha256(''.join(lines).encode()).hexdigest()[:24]}"
 
 
-def send_photos(session: Session, client: Client, photos: Sequence[Hashed], *, thing: str = "job") -> Sent:
+def send_photos(
+    session: Session, client: Client, photos: Sequence[Hashed], *, thing: str = "job", check: PlaceCheck | None = None
+) -> Sent:
     """Upload photos, except those that are already there. The id of the upload depends only on the photos.
 
     A photo that the API refuses, or that was changed or removed meanwhile, fails alone. `thing` is what Ctrl-C says was
-    not submitted.
+    not submitted. If there is something to send, `check` is called first.
     """
     with uploading(session, thing):
         sent = Sent(upload=client.create_upload(upload_id_of(photos)))
@@ -82,6 +88,8 @@ def send_photos(session: Session, client: Client, photos: Sequence[Hashed], *, t
                 sent.paths[sent.upload.prefix + each.photo.name] = each.photo.path
             else:
                 missing.append(each)
+        if check is not None and missing:
+            check(sent.upload, photos)
         if sent.paths:
             session.note(f"{len(sent.paths):,} of {len(photos):,} photos are already uploaded.")
         with transfer_bar(session.err, "uploading", len(photos), done=len(sent.paths)) as advance:

@@ -175,3 +175,16 @@ def test_a_dry_run_of_addresses_alone_looks_them_up(api: CannedApi, here: Run) -
     command = ("optimize", "s3://nst/in/", "s3://nst/night.png", "-o", "s3://nst/out/", "--dry-run")
     code, out, _ = here(*command)
     assert (code, "2 photos, 2 images" in out) == (ExitCode.OK, True)
+
+
+def test_a_dry_run_with_the_same_mask_twice(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    [photo] = small_photos(1).values()
+    for name in ("a.png", "mask.png"):
+        (tmp_path / name).write_bytes(photo)
+    api.on("GET", "/v1/tenant", Answer(body=tenant_json()))
+    prepare_check(api, {"valid": True, "photos": 1, "items": 1, "failing": 0})
+    mask = str(tmp_path / "mask.png")
+    masks = ("--mask", mask, "--region", f"great_wave={mask}")
+    assert here("stylize", str(tmp_path / "a.png"), *STYLIZE, *masks, "--dry-run")[0] == ExitCode.OK
+    [body] = [json.loads(request.body) for request in api.requests if request.path.startswith("/v1/jobs")]
+    assert body["mask"] == body["regions"][0]["mask"] == "s3://nst/up/mask.png"
