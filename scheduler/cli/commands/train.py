@@ -9,13 +9,14 @@ from rich.text import Text
 from nst_core.client import Client
 from nst_core.client.resources.runs import Run, TrainRequest
 from nst_core.client.resources.styles import Preset
+from nst_core.errors import ConfigError
 from nst_core.training.scales import STRENGTHS, STROKES
 from scheduler.cli.commands.parameters import AsJson, Fields
 from scheduler.cli.exits import ExitCode, UsageError, code_for_status
 from scheduler.cli.options import given, parse_fields, parse_style
 from scheduler.cli.run_watch import find_run, follow, report
 from scheduler.cli.session import Session, print_json, session_of
-from scheduler.cli.transfer.training import upload_training
+from scheduler.cli.transfer.training import TrainInputs, upload_training
 from scheduler.cli.ui.runs import warning_of
 from scheduler.cli.ui.words import status_text
 
@@ -79,6 +80,9 @@ _Year = Annotated[str | None, typer.Option(help="Year of the painting.")]
 _Rights = Annotated[str | None, typer.Option(help="License of the style.")]
 _Watch = Annotated[bool, typer.Option("--watch/--no-watch", help="Show the progress until the training ends.")]
 
+#: Stands for what has not been uploaded.
+_ANYTHING = TrainInputs(painting="s3://somewhere/painting", data=None, samples=())
+
 
 def train(
     context: typer.Context,
@@ -111,29 +115,33 @@ def train(
     """
     session = session_of(context)
     fields = parse_fields(options or ())
+    wishes = given(
+        name=name,
+        family=family,
+        preset=preset,
+        steps=steps,
+        stroke=stroke,
+        strength=strength,
+        seed=seed,
+        options=fields,
+        initial=initial,
+        sample_every=sample_every,
+        held_out=held_out,
+        publish=publish,
+        exact=exact,
+        about=given(title=title, artist=artist, year=year, rights=rights),
+    )
     with session.client() as client:
         presets = client.runs.presets()
         _check(client, presets, preset=preset, family=family, initial=initial)
-        size_px = _style_size_px(presets, preset=preset, family=family, stroke=stroke, options=fields)
+        config = _config_of(presets, preset=preset, family=family)
+        _check_options(config, fields, steps=steps)
+        _request(_ANYTHING, wishes)  # wrong fields are found before anything is uploaded
+        size_px = _style_size_px(config, stroke=stroke, options=fields)
         inputs = upload_training(
             session, client, painting=painting, data=data, samples=samples or (), style_size_px=size_px
         )
-        run = client.runs.train(
-            TrainRequest(
-                name=name,
-                painting=inputs.painting,
-                stroke=stroke,
-                strength=strength,
-                seed=seed,
-                options=fields,
-                samples=inputs.samples,
-                publish=publish,
-                exact=exact,
-                about=given(title=title, artist=artist, year=year, rights=rights),
-                **given(family=family, preset=preset, data=inputs.data, steps=steps, initial=initial),
-                **given(sample_every=sample_every, held_out=held_out),
-            )
-        )
+        run = client.runs.train(_request(inputs, wishes))
         if not watch:
             say_submitted(session, run, as_json=as_json)
             return ExitCode.OK
@@ -162,6 +170,10 @@ def say_submitted(session: Session, run: Run, *, as_json: bool) -> None:
     session.hint("Watch it with", "styles", "watch", run.name)
 
 
+def _request(inputs: TrainInputs, wishes: Mapping[str, Any]) -> TrainRequest:
+    return TrainRequest(painting=inputs.painting, samples=inputs.samples, **given(data=inputs.data), **wishes)
+
+
 def _check(
     client: Client, presets: Sequence[Preset], *, preset: str | None, family: str | None, initial: str | None
 ) -> None:
@@ -175,14 +187,31 @@ def _check(
         client.style(name, version=version)
 
 
-def _style_size_px(
-    presets: Sequence[Preset], *, preset: str | None, family: str | None, stroke: float, options: Mapping[str, Any]
-) -> int | None:
-    """Return the longest side that a painting gets in a training; None if only the API knows it."""
+def _config_of(presets: Sequence[Preset], *, preset: str | None, family: str | None) -> Mapping[str, Any]:
+    """Return the config of the preset that a training gets; empty if only the API knows it."""
     from nst_core.training.presets import DEFAULT, DEFAULT_OF_FAMILY  # late, because it needs NumPy
 
     name = preset or (DEFAULT if family is None else DEFAULT_OF_FAMILY)
-    config = next((each.config for each in presets if each.name == name), {})
+    return next((each.config for each in presets if each.name == name), {})
+
+
+def _check_options(config: Mapping[str, Any], options: Mapping[str, Any], *, steps: int | None) -> None:
+    """Raise UsageError for options that the preset's config cannot have."""
+    from nst_core.training.config import TrainConfig  # late, because it needs NumPy
+    from nst_core.training.presets import changed
+
+    try:
+        base = TrainConfig.from_dict(dict(config))
+    except ConfigError:
+        return  # the API is of another version, and knows better
+    try:
+        changed(base, options, steps=steps)
+    except ConfigError as error:
+        raise UsageError(f"--set: {error.message}") from error
+
+
+def _style_size_px(config: Mapping[str, Any], *, stroke: float, options: Mapping[str, Any]) -> int | None:
+    """Return the longest side that a painting gets in a training; None if only the API knows it."""
     px = options.get("style_size_px", config.get("style_size_px"))
     return round(px * stroke) if isinstance(px, int) else None
 

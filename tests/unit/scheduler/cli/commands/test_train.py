@@ -59,7 +59,8 @@ def test_a_family_is_sent_by_its_name(api: CannedApi, here: Run) -> None:
             ExitCode.LOCAL,
             "night.png: With a longest side of 10 ",
         ),
-        (["night.png", "--set", "style_size_px=15"], ExitCode.LOCAL, "night.png: With a longest side of 15 pixels"),
+        (["thin.png", "--set", "style_size_px=600"], ExitCode.LOCAL, "thin.png: With a longest side of 600 pixels"),
+        (["night.png", "--set", "style_size_px=15"], ExitCode.USAGE, "--set: style_size_px"),
         (["heavy.png"], ExitCode.LOCAL, "heavy.png: A painting may have at most 67,108,864 bytes."),
         (["night.png", "--data", "night.png"], ExitCode.USAGE, "night.png is a file; --data takes a folder of photos"),
         (["night.png", "--data", "empty"], ExitCode.USAGE, "There are no photos in empty."),
@@ -67,6 +68,10 @@ def test_a_family_is_sent_by_its_name(api: CannedApi, here: Run) -> None:
         (["night.png", *(f"--sample=s3://nst/{n}.jpg" for n in range(9))], ExitCode.USAGE, "takes at most 8 samples"),
         (["night.png", "--preset", "fast"], ExitCode.USAGE, "There is no preset fast; known are standard, norms."),
         (["night.png", "--family", "sculptors"], ExitCode.USAGE, "There is no family sculptors; known are painters."),
+        (["night.png", "--name", "my style"], ExitCode.REFUSED, "/name: A new style's name has 1 to 64 letters"),
+        (["night.png", "--seed", str(2**63)], ExitCode.REFUSED, "/seed: The number is"),
+        (["night.png", "--set", "batchsize=2"], ExitCode.USAGE, "--set: Unknown training config fields: batchsize."),
+        (["night.png", "--set", "batch_size=0"], ExitCode.USAGE, "--set: batch_size"),
         (["night.png", "--stroke", "0"], ExitCode.USAGE, "--stroke"),
         (["night.png", "--set", "seed"], ExitCode.USAGE, "--set takes FIELD=VALUE"),
         (["night.png", "--initial", "@1234"], ExitCode.USAGE, "NAME or NAME@VERSION"),
@@ -93,7 +98,8 @@ def test_errors_are_reported_before_anything_is_uploaded(
     (tmp_path / "empty").mkdir()
     api.on("GET", "/v1/styles/monet", problem(404, "not_found", "There is no style 'monet'."))
     data = [] if "--data" in arguments else ["--data", "photos"]
-    got, out, err = here("styles", "train", *arguments, "--name", "night", *data)
+    name = [] if "--name" in arguments else ["--name", "night"]
+    got, out, err = here("styles", "train", *arguments, *name, *data)
     assert (got, out) == (code, "")
     assert message in err
     assert err.count("\n") == 1
