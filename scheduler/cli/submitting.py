@@ -14,6 +14,7 @@ from scheduler.cli.transfer.pictures import addresses_in, read_pictures, send_pi
 from scheduler.cli.transfer.results import Naming
 from scheduler.cli.transfer.uploads import Hashed
 from scheduler.cli.ui.jobs import check_page
+from scheduler.cli.unanswered import submitting
 
 #: Makes the request for an input and the s3:// addresses of the pictures that the job needs besides.
 MakeRequest = Callable[[JobInput, Sequence[str]], JobRequest]
@@ -58,5 +59,6 @@ def run_job(
 
     found = upload_or_name(session, client, inputs, naming, own_id=own_id, others=others, check=check_place)
     request = make(found.input, send_pictures(session, client, pictures, files))
-    job = client.submit(request) if own_id is None else client.put(own_id, request)
+    with submitting(session, client, request, thing="job", listing="jobs") as key:
+        job = client.submit(request, idempotency_key=key) if own_id is None else client.put(own_id, request)
     return see_through(session, client, job, naming.target, found, as_json=as_json)

@@ -22,6 +22,7 @@ from scheduler.cli.transfer.files import in_threads, write_whole
 from scheduler.cli.ui.progress import transfer_bar
 from scheduler.cli.ui.runs import run_page, runs_table
 from scheduler.cli.ui.words import count_of, status_line
+from scheduler.cli.unanswered import submitting
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -147,7 +148,9 @@ def fork(
         parent = find_run(client, text)
         chosen = given(step=step, name=name, strength=strength, stroke=stroke, publish=publish)
         request = ForkRequest(steps=steps or parent.steps, options=fields, **chosen)
-        say_submitted(session, client.runs.fork(parent.id, request), as_json=as_json)
+        with submitting(session, client, request, thing="run", listing="runs", place=parent.id) as key:
+            run = client.runs.fork(parent.id, request, idempotency_key=key)
+        say_submitted(session, run, as_json=as_json)
 
 
 @app.command()

@@ -19,6 +19,7 @@ from scheduler.cli.session import Session, print_json, session_of
 from scheduler.cli.transfer.training import TrainInputs, upload_training
 from scheduler.cli.ui.runs import warning_of
 from scheduler.cli.ui.words import status_text
+from scheduler.cli.unanswered import submitting
 
 _Painting = Annotated[str, typer.Argument(metavar="PAINTING", help="Image file, or its s3:// address.")]
 _Name = Annotated[str, typer.Option("--name", "-n", help="Name of the style.")]
@@ -115,22 +116,10 @@ def train(
     """
     session = session_of(context)
     fields = parse_fields(options or ())
-    wishes = given(
-        name=name,
-        family=family,
-        preset=preset,
-        steps=steps,
-        stroke=stroke,
-        strength=strength,
-        seed=seed,
-        options=fields,
-        initial=initial,
-        sample_every=sample_every,
-        held_out=held_out,
-        publish=publish,
-        exact=exact,
-        about=given(title=title, artist=artist, year=year, rights=rights),
-    )
+    about = given(title=title, artist=artist, year=year, rights=rights)
+    wishes = given(name=name, family=family, preset=preset, initial=initial, steps=steps, options=fields)
+    wishes |= given(stroke=stroke, strength=strength, seed=seed, sample_every=sample_every, held_out=held_out)
+    wishes |= given(publish=publish, exact=exact, about=about)
     with session.client() as client:
         presets = client.runs.presets()
         _check(client, presets, preset=preset, family=family, initial=initial)
@@ -141,7 +130,9 @@ def train(
         inputs = upload_training(
             session, client, painting=painting, data=data, samples=samples or (), style_size_px=size_px
         )
-        run = client.runs.train(_request(inputs, wishes))
+        request = _request(inputs, wishes)
+        with submitting(session, client, request, thing="run", listing="runs") as key:
+            run = client.runs.train(request, idempotency_key=key)
         if not watch:
             say_submitted(session, run, as_json=as_json)
             return ExitCode.OK

@@ -33,6 +33,7 @@ def nst(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     monkeypatch.delenv("NST_URL", raising=False)
     monkeypatch.delenv("NST_API_KEY", raising=False)
     monkeypatch.setenv("NST_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path.with_name(f"{tmp_path.name}-cache")))  # not among the photos
 
     def nst(*arguments: str) -> tuple[int, str, str]:
         code = run(arguments)
