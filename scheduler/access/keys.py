@@ -257,8 +257,9 @@ class Keys:
 
     def _touch(self, key: ApiKey, now: float) -> None:
         """Record that a key is in use, at most once a minute, unless the database is busy."""
-        last = max(key.last_used_at or 0.0, self._touched.get(key.prefix, 0.0))
-        if now - last < _TOUCH_S:
+        noted = (key.last_used_at or 0.0, self._touched.get(key.prefix, 0.0))
+        # A time to come was noted before the clock was set back.
+        if any(0 <= now - at < _TOUCH_S for at in noted):
             return
         self._touched[key.prefix] = now
         try:

@@ -1,5 +1,6 @@
 """Dry runs: what a request for a job would do, and what is wrong with it, without writing anything."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from threading import BoundedSemaphore
@@ -50,12 +51,14 @@ class Checker:
         *,
         clock: Clock,
         item_times: ItemTimes,
+        timer: Clock = time.monotonic,
     ) -> None:
-        """`tenants` know what manifests may name, and the limits of tenants."""
+        """`tenants` know what manifests may name, and the limits of tenants; `timer` is a steady clock."""
         self._database = database
         self._blobs = blobs
         self._resolver = resolver
         self._clock = clock
+        self._timer = timer
         self._item_times = item_times
         self._tenants = tenants
         self._free = BoundedSemaphore(AT_ONCE)
@@ -105,13 +108,13 @@ class Checker:
         # Hashes instead of names, to save memory.
         taken: set[int] = set()
         entries, permissions = self._entries(tenant, spec), self._tenants.permissions(tenant)
-        began, in_time, has_more = self._clock(), True, False
+        began, in_time, has_more = self._timer(), True, False
         # Half of the time is reserved for the names.
-        seeker = _Seeker(self._blobs, clock=self._clock, until=began + BUDGET_S / 2, most=MAX_OBJECTS if objects else 0)
+        seeker = _Seeker(self._blobs, timer=self._timer, until=began + BUDGET_S / 2, most=MAX_OBJECTS if objects else 0)
         lost, problems = _lost_sources(spec, seeker)
         looks, before = spec.input.prefix is None, seeker.found_out  # what was listed is there
         for entry in entries:
-            if (entry is None or photos % _BETWEEN_LOOKS == 0) and self._clock() - began > BUDGET_S:
+            if (entry is None or photos % _BETWEEN_LOOKS == 0) and self._timer() - began > BUDGET_S:
                 in_time = False
                 break
             if entry is None:
@@ -170,7 +173,7 @@ class Checker:
     def _listed(self, spec: JobSpec) -> Iterator[InputEntry | None]:
         cursor, is_last = Cursor(), False
         while not is_last:
-            page = read_prefix(self._blobs, spec, cursor, limit=_PAGE, timer=self._clock)
+            page = read_prefix(self._blobs, spec, cursor, limit=_PAGE, timer=self._timer)
             yield from page.entries
             yield None
             cursor, is_last = page.cursor, page.is_last
@@ -178,18 +181,18 @@ class Checker:
     def _named(self, spec: JobSpec, permissions: Permissions) -> Iterator[InputEntry | None]:
         manifest, is_last = Manifest(self._blobs, BlobUri.parse(str(spec.input.manifest)), Cursor()), False
         while not is_last:
-            page = manifest.page(_PAGE, permissions.may_read, timer=self._clock)
+            page = manifest.page(_PAGE, permissions.may_read, timer=self._timer)
             yield from page.entries
             yield None
             is_last = page.is_last
 
 
 class _Seeker:
-    """Looks up objects in the storage: up to `most`, and until the clock says `until`."""
+    """Looks up objects in the storage: up to `most`, and until the timer says `until`."""
 
-    def __init__(self, blobs: BlobStore, *, clock: Clock, until: float, most: int) -> None:
+    def __init__(self, blobs: BlobStore, *, timer: Clock, until: float, most: int) -> None:
         self._blobs = blobs
-        self._clock = clock
+        self._timer = timer
         self._until = until
         self._left = most
         #: The number of objects whose existence is known.
@@ -197,7 +200,7 @@ class _Seeker:
 
     def misses(self, uri: str) -> bool:
         """Return whether an object is known to be missing; False if it was not looked up or the storage failed."""
-        if self._left == 0 or self._clock() > self._until:
+        if self._left == 0 or self._timer() > self._until:
             return False
         self._left -= 1
         try:

@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from nst_core.client.resources.items import ItemStatus
@@ -62,8 +63,9 @@ class JobService:
         max_attempts: int,
         wake: Callable[[], None] = lambda: None,
         training_data: str | None = None,
+        timer: Clock = time.monotonic,
     ) -> None:
-        """`wake` is called when there is work for the control loops.
+        """`wake` is called when there is work for the control loops; `timer` is a steady clock.
 
         `max_attempts` is for jobs, and `training_data`, the s3:// address of photos, for runs that have none of their
         own.
@@ -77,7 +79,9 @@ class JobService:
         self._wake = wake
         self._idempotency = idempotency
         self._zipper = ResultZipper(database, blobs)
-        self._checker = Checker(database, blobs, self._resolver, tenants, clock=clock, item_times=item_times)
+        self._checker = Checker(
+            database, blobs, self._resolver, tenants, clock=clock, item_times=item_times, timer=timer
+        )
         self.uploads = UploadService(database, blobs, clock=clock, tenants=self.tenants, wake=wake)
         self.styles = StyleLibrary(database, blobs, self.tenants, clock=clock)
         resolver = RunResolver(database, blobs, self.tenants, training_data=training_data)

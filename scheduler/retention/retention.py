@@ -3,6 +3,7 @@
 A job loses its rows and scratch objects; its results stay, unless the client deleted them too.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -60,17 +61,21 @@ class Retention:
         lifetimes: Lifetimes,
         idempotency: Idempotency,
         item_times: ItemTimes,
+        timer: Clock = time.monotonic,
     ) -> None:
+        """`clock` is the time of day, for the age of things; `timer` is a steady clock, for pauses."""
         self._database = database
-        self._clock = clock
+        self._timer = timer
         self._idempotency = idempotency
         self._item_times = item_times
-        self._removers = [make(database, blobs, clock=clock, days=days(lifetimes)) for make, days in _KINDS]
-        self._not_before = 0.0
+        self._removers = [
+            make(database, blobs, clock=clock, days=days(lifetimes), timer=timer) for make, days in _KINDS
+        ]
+        self._not_before = timer()
 
     def tick(self) -> bool:
         """Delete some of each kind; return whether there may be more."""
-        if self._clock() < self._not_before:
+        if self._timer() < self._not_before:
             return False
         # All of them, so that a lot of one kind does not delay another.
         found = [self._idempotency.prune(), *(remover.tick() for remover in self._removers)]
@@ -78,5 +83,5 @@ class Retention:
             return True
         with self._database.write() as connection:
             self._item_times.tidy(connection)
-        self._not_before = self._clock() + _PAUSE_S
+        self._not_before = self._timer() + _PAUSE_S
         return False

@@ -103,8 +103,9 @@ def update_key(connection: Connection, prefix: str, **changes: Unpack[KeyChanges
 
 
 def touch_key(connection: Connection, prefix: str, *, now: float, older_than: float) -> None:
-    """Record that a key is in use, unless that was recorded after `older_than`."""
-    stale = or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at <= older_than)
+    """Record that a key is in use, unless that was recorded after `older_than`, and not for a time to come."""
+    last = api_keys.c.last_used_at
+    stale = or_(last.is_(None), last <= older_than, last > now)
     connection.execute(update(api_keys).where(api_keys.c.prefix == prefix, stale).values(last_used_at=now))
 
 

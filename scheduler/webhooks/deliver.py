@@ -9,6 +9,7 @@ import json
 import logging
 import secrets
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -77,8 +78,9 @@ class Deliverer:
         random: Callable[[], float],
         retention_s: float,
         metrics: Metrics | None = None,
+        timer: Clock = time.monotonic,
     ) -> None:
-        """`random` returns numbers from 0 to 1. Without a vault, messages wait."""
+        """`random` returns numbers from 0 to 1; `timer` is a steady clock. Without a vault, messages wait."""
         self._metrics = metrics or Metrics()
         self._database = database
         self._sender = sender
@@ -86,7 +88,8 @@ class Deliverer:
         self._clock = clock
         self._random = random
         self._retention_s = retention_s
-        self._pruned_at = 0.0
+        self._timer = timer
+        self._prune_at = timer()
         self._free = threading.Condition()
         self._in_hand = 0
         self._setbacks = Setbacks[str]("sending to webhooks")
@@ -242,10 +245,9 @@ class Deliverer:
 
     def _prune(self) -> None:
         """Delete some old events and deliveries."""
-        now = self._clock()
-        if now < self._pruned_at + _PRUNE_EVERY_S:
+        if self._timer() < self._prune_at:
             return
-        before = now - self._retention_s
+        before = self._clock() - self._retention_s
         # Read before the write transaction, because others wait for that.
         with self._database.read() as connection:
             events = event_rows.old_events(connection, created_before=before, limit=_PRUNED)
@@ -255,7 +257,7 @@ class Deliverer:
                 event_rows.delete_events(connection, events)
                 rows.delete_deliveries(connection, deliveries)
         if max(len(events), len(deliveries)) < _PRUNED:
-            self._pruned_at = now
+            self._prune_at = self._timer() + _PRUNE_EVERY_S
 
 
 def after_try(webhook: Webhook, delivery: Delivery, answer: Answer, *, now: float, random: float) -> _Note:

@@ -226,6 +226,7 @@ class Rig:
             item_times=self.item_times,
             max_attempts=self.max_attempts,
             training_data=training_data,
+            timer=self.clock,
         )
 
     def new_event_reader(self) -> EventReader:

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from nst_core.client.resources.jobs import JobInput, JobStatus
 from nst_core.client.resources.runs import RunStatus
+from nst_core.clock import Clock
 from nst_core.errors import BlobUnavailableError
 from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
@@ -18,7 +19,7 @@ from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
 from scheduler.store.database import Database
 from scheduler.store.tenants import Tenant
-from tests.integration.conftest import TENANT, Rig
+from tests.integration.conftest import TENANT, FakeClock, Rig
 from tests.integration.job_kit import end_with_images
 from tests.integration.run_kit import RunRig
 
@@ -26,16 +27,24 @@ DAY_S = 24 * 3600.0
 NEVER = Lifetimes()
 
 
-def remove(rig: Rig, lifetimes: Lifetimes = NEVER, *, blobs: BlobStore | None = None) -> None:
-    """Run retention until nothing is left to delete."""
-    retention = Retention(
+def new_retention(
+    rig: Rig, lifetimes: Lifetimes = NEVER, *, blobs: BlobStore | None = None, timer: Clock | None = None
+) -> Retention:
+    """Return what deletes; `timer` is its steady clock."""
+    return Retention(
         rig.database,
         blobs or rig.blobs,
         clock=rig.clock,
         lifetimes=lifetimes,
         idempotency=rig.idempotency,
         item_times=rig.item_times,
+        timer=timer or rig.clock,
     )
+
+
+def remove(rig: Rig, lifetimes: Lifetimes = NEVER, *, blobs: BlobStore | None = None) -> None:
+    """Run retention until nothing is left to delete."""
+    retention = new_retention(rig, lifetimes, blobs=blobs)
     while retention.tick():
         pass
 
@@ -121,9 +130,7 @@ def test_a_job_that_cannot_be_removed_delays_no_other(rig: Rig, client: TestClie
 
     broken = Broken.__new__(Broken)
     vars(broken).update(vars(rig.blobs))
-    retention = Retention(
-        rig.database, broken, clock=rig.clock, lifetimes=NEVER, idempotency=rig.idempotency, item_times=rig.item_times
-    )
+    retention = new_retention(rig, blobs=broken)
     for _ in range(4):
         retention.tick()
         rig.clock.advance(61)
@@ -131,6 +138,20 @@ def test_a_job_that_cannot_be_removed_delays_no_other(rig: Rig, client: TestClie
     assert count(rig.database, "jobs") == 11
     remove(rig)
     assert count(rig.database, "jobs") == 0
+
+
+def test_deletions_go_on_after_the_clock_was_set_back(rig: Rig, client: TestClient) -> None:
+    steady = FakeClock(100.0)
+    retention = new_retention(rig, timer=steady)
+    rig.clock.advance(DAY_S)
+    assert not retention.tick()
+    rig.clock.advance(-DAY_S)
+    job_id, outputs = run_with_images(rig, 1)
+    client.delete(f"/v1/jobs/{job_id}", params={"results": True})
+    steady.advance(61)
+    while retention.tick():
+        pass
+    assert not rig.blobs.exists(BlobUri.parse(outputs[0]))
 
 
 def ended_run(rig: Rig, runs: RunRig, status: RunStatus = RunStatus.SUCCEEDED) -> str:

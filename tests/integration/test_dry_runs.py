@@ -13,7 +13,7 @@ from nst_core.storage.blobs import BlobUri
 from scheduler.jobs import dry_run
 from scheduler.jobs.planner import plan_items
 from scheduler.store import rates as rate_rows
-from tests.integration.conftest import Rig
+from tests.integration.conftest import FakeClock, Rig
 from tests.integration.job_kit import body, region
 
 
@@ -68,8 +68,12 @@ def test_it_checks_as_much_as_its_time_allows(client: TestClient, rig: Rig, monk
     changes = {"input": {"manifest": f"s3://nst/{rig.prefix}/m.jsonl"}}
     assert validate(client, rig, **changes)["photos"] == 450
 
+    steady = FakeClock(100.0)
+    rig.service._checker._timer = steady
+
     def slow(*arguments: Any, **options: Any) -> Any:
-        rig.clock.advance(0.02)
+        steady.advance(0.02)
+        rig.clock.advance(-60.0)  # the time of day may be set back meanwhile
         return plan_items(*arguments, **options)
 
     monkeypatch.setattr(dry_run, "plan_items", slow)

@@ -225,6 +225,16 @@ def test_use_is_recorded_at_most_once_a_minute(api: TestClient, rig: Rig) -> Non
         assert last_used() == moment(noted).replace("+00:00", "Z")
 
 
+def test_use_is_recorded_after_the_clock_was_set_back(api: TestClient, rig: Rig) -> None:
+    admin = bearer(rig)
+    made = make(api, admin)
+    for step_s in (0.0, -86400.0):
+        rig.clock.advance(step_s)
+        assert api.get("/v1/jobs", headers=with_key(made)).status_code == 200
+        used = api.get(f"/v1/keys/{made.json()['id']}", headers=admin).json()["last_used_at"]
+        assert used == moment(rig.clock()).replace("+00:00", "Z")
+
+
 def test_a_revoked_or_rotated_bootstrap_key_stays_so_after_a_restart(rig: Rig) -> None:
     keys, revoked, rotated = rig.service.keys, new_api_key(), new_api_key()
     for key in (revoked, rotated):

@@ -13,7 +13,7 @@ from nst_core.client.resources.webhooks import DeliveryStatus
 from scheduler.store import webhooks as rows
 from scheduler.webhooks.deliver import DELAYS_S, FAILING_S, SLOTS, Deliverer
 from scheduler.webhooks.vault import Vault
-from tests.integration.conftest import TENANT, Rig
+from tests.integration.conftest import TENANT, FakeClock, Rig
 from tests.integration.receiver import Certificates, Receiver, receiving, reply
 from tests.integration.webhook_kit import DAY_S, KEY, OTHER_KEY, Post, cancelled
 
@@ -389,6 +389,21 @@ def test_only_ended_deliveries_are_pruned(post: Post, rig: Rig, receiver: Receiv
     cancelled(rig)
     post.deliver()
     assert [each.status for each in post.log(webhook_id)] == [DeliveryStatus.PENDING]
+
+
+def test_old_deliveries_are_pruned_after_the_clock_was_set_back(post: Post, rig: Rig, receiver: Receiver) -> None:
+    webhook_id, _ = post.add(receiver, "job.completed")
+    steady = FakeClock(100.0)
+    post.deliverer = post.new_deliverer(timer=steady)
+    rig.clock.advance(30 * DAY_S)
+    post.deliver()
+    rig.clock.advance(-30 * DAY_S)
+    cancelled(rig)
+    post.deliver()
+    rig.clock.advance(7 * DAY_S + 1)
+    steady.advance(601)
+    post.deliver()
+    assert post.log(webhook_id) == []
 
 
 # The HTTP API

@@ -4,6 +4,7 @@ from ipaddress import ip_network
 
 from prometheus_client import CollectorRegistry
 
+from nst_core.clock import Clock
 from scheduler.control.metrics import Metrics
 from scheduler.local.servers import HOST
 from scheduler.store.webhooks import Delivery
@@ -33,8 +34,8 @@ class Post:
         self.service = WebhookService(rig.database, vault=vault, rules=RULES, clock=rig.clock)
         self.deliverer = self.new_deliverer(keys)
 
-    def new_deliverer(self, keys: str | None = KEY) -> Deliverer:
-        """Return a second deliverer, as another scheduler would run."""
+    def new_deliverer(self, keys: str | None = KEY, *, timer: Clock | None = None) -> Deliverer:
+        """Return a second deliverer, as another scheduler would run. `timer` is its steady clock."""
         sender = Sender(
             RULES, clock=self.rig.clock, resolver=lambda host, port: [HOST], ca_file=self.certificates.authority
         )
@@ -46,6 +47,7 @@ class Post:
             random=lambda: 0.5,
             retention_s=7 * DAY_S,
             metrics=self.metrics,
+            timer=timer or self.rig.clock,
         )
 
     def add(self, receiver: Receiver, *types: str, tenant: str = TENANT) -> tuple[str, str]:
