@@ -1,7 +1,8 @@
 """Idempotency-Key: a request that is sent twice makes one resource.
 
 A request claims its key, makes a resource, and records the resource's id with the key in the same transaction. If the
-process dies before that, the claim expires. If it dies afterwards, a repeated request gets the resource.
+process dies before that, the claim expires. If it dies afterwards, a repeated request gets the resource. The key
+outlives the resource, because a repeat that arrives after its deletion must not make another one.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from pydantic import BaseModel
 
 from nst_core.clock import Clock
-from scheduler.domain.errors import InFlightError, KeyReusedError
+from scheduler.domain.errors import InFlightError, KeyReusedError, NotFoundError, ResourceDeletedError
 from scheduler.store import request_keys
 from scheduler.store.database import Connection, Database
 from scheduler.store.errors import DatabaseUnavailableError, RowConflictError
@@ -62,6 +63,15 @@ class Accepted(NamedTuple, Generic[_T]):
     value: _T
     #: This request made it.
     is_new: bool
+
+
+def looked_up(accepted: Accepted[str], find: Callable[[str], _T]) -> Accepted[_T]:
+    """Return the resource of an id; raise ResourceDeletedError if `find` does not find it any more."""
+    try:
+        return Accepted(find(accepted.value), is_new=accepted.is_new)
+    except NotFoundError as error:
+        message = f"A request with this Idempotency-Key has made {accepted.value}, which was deleted since."
+        raise ResourceDeletedError(message) from error
 
 
 class Idempotency:

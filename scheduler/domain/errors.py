@@ -15,7 +15,8 @@ NstError
     │   ├── JobExistsError         job_exists
     │   ├── UnfinishedError        unfinished
     │   ├── InUseError             in_use
-    │   └── InFlightError          idempotency_in_flight
+    │   ├── InFlightError          idempotency_in_flight
+    │   └── ResourceDeletedError   idempotency_resource_deleted
     ├── KeyReusedError         idempotency_key_reused
     ├── StyleExistsError       style_exists
     ├── TooLargeError          too_large
@@ -124,6 +125,12 @@ class InFlightError(ConflictError):
     """A request with the same Idempotency-Key is in progress; repeat the request when it is done."""
 
     code = "idempotency_in_flight"
+
+
+class ResourceDeletedError(ConflictError):
+    """What the first request with this Idempotency-Key made was deleted; use another key to make it again."""
+
+    code = "idempotency_resource_deleted"
 
 
 class KeyReusedError(ServiceError):

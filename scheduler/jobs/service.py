@@ -12,7 +12,7 @@ from nst_core.errors import BlobNotFoundError, BlobReplacedError, ConfigError
 from nst_core.protocol.chunks import preview_uri
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.system.logs import about
-from scheduler.access.idempotency import Accepted, Claim, Idempotency, fingerprint
+from scheduler.access.idempotency import Accepted, Claim, Idempotency, fingerprint, looked_up
 from scheduler.access.keys import Keys
 from scheduler.access.limits import check_new_job, check_pixels, check_retried
 from scheduler.access.tenants import Tenants
@@ -92,19 +92,20 @@ class JobService:
     def submit(self, tenant: str, request: JobRequest, *, idempotency_key: str | None = None) -> Accepted[Job]:
         """Accept a job.
 
-        The same Idempotency-Key with the same request returns the first job; see `Idempotency.once` for the errors.
+        The same Idempotency-Key with the same request returns the first job; see `Idempotency.once` and `looked_up`
+        for the errors.
         Raises RequestInvalidError if the request is invalid.
         """
-        job_id, new = self._idempotency.once(
+        accepted = self._idempotency.once(
             tenant,
             idempotency_key,
             operation="job",
             fingerprint=fingerprint(request),
             make=lambda claim: self._accept(tenant, request, claim),
         )
-        if new:
+        if accepted.is_new:
             self._wake()
-        return Accepted(self.job(tenant, job_id), is_new=new)
+        return looked_up(accepted, lambda job_id: self.job(tenant, job_id))
 
     def put(self, tenant: str, client_id: str, request: JobRequest) -> Accepted[Job]:
         """Accept a job under an id that the client chose, once.

@@ -20,7 +20,6 @@ from scheduler.domain.runs import place_key
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
-from scheduler.store import request_keys
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
 from scheduler.store import uploads as upload_rows
@@ -107,7 +106,6 @@ class JobRemover(Remover):
                     if delete(connection, job.id, limit=_ROWS) < _ROWS:
                         break
         with self._database.write() as connection:
-            request_keys.forget_resource(connection, job.id)
             job_rows.delete_job(connection, job.id)
         log.info("%s was deleted", job.id)
         return True
@@ -160,7 +158,6 @@ class RunRemover(Remover):
         if not self._sweep(self._place(place_key(run.tenant, run.id))):
             return True
         with self._database.write() as connection:
-            request_keys.forget_resource(connection, run.id)
             run_rows.delete_run(connection, run.id)
         log.info("%s was deleted", run.id)
         return True

@@ -10,7 +10,7 @@ from nst_core.clock import Clock
 from nst_core.errors import BlobError
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.system.logs import about
-from scheduler.access.idempotency import Accepted, Claim, Idempotency, fingerprint
+from scheduler.access.idempotency import Accepted, Claim, Idempotency, fingerprint, looked_up
 from scheduler.access.limits import check_new_run
 from scheduler.access.tenants import Tenants
 from scheduler.domain.errors import ConflictError, NotFoundError, UnfinishedError
@@ -83,14 +83,14 @@ class RunService:
     ) -> Accepted[RunDetails]:
         """Accept a run and return it, and whether it is new. A given painting replaces the one the request names.
 
-        The same Idempotency-Key with the same request returns the first run; see `Idempotency.once` for what it raises.
+        The same Idempotency-Key with the same request returns the first run; see `Idempotency.once` and `looked_up`
+        for what they raise.
         Raises RequestInvalidError if the request cannot be done, TooLargeError for the painting, and
         StyleExistsError if the style's name comes with nst.
         """
         return self._accept(
             tenant,
-            request.name,
-            lambda run_id: self._resolver.resolve(tenant, run_id, request, painting),
+            lambda run_id: (request.name, self._resolver.resolve(tenant, run_id, request, painting)),
             operation="run",
             idempotency_key=idempotency_key,
             fingerprint=fingerprint(request, "" if painting is None else painting.sha256),
@@ -103,10 +103,11 @@ class RunService:
 
         Raises what `submit` does, and ConflictError if the other run has no checkpoint yet.
         """
-        parent = self.get(tenant, run_id).run
-        name = request.name or parent.name
 
-        def resolve(fork_id: str) -> RunSpec:
+        # The parent is looked up here, not before: a repeated request gets its fork even if the parent was deleted.
+        def resolve(fork_id: str) -> tuple[str, RunSpec]:
+            parent = self.get(tenant, run_id).run
+            name = request.name or parent.name
             self._resolver.check_name(tenant, name)
             check_fork(parent, request)
             with self._database.read() as connection:
@@ -118,16 +119,15 @@ class RunService:
             place = self._resolver.place(tenant, fork_id)
             initial = copy_checkpoint(self._blobs, source.checkpoint, place)
             painting = copy_painting(self._blobs, parent, place)
-            return fork_spec(parent, source, request, painting=painting, initial=initial, about=said)
+            return name, fork_spec(parent, source, request, painting=painting, initial=initial, about=said)
 
         hash = fingerprint(request, run_id)
-        return self._accept(tenant, name, resolve, operation="fork", idempotency_key=idempotency_key, fingerprint=hash)
+        return self._accept(tenant, resolve, operation="fork", idempotency_key=idempotency_key, fingerprint=hash)
 
     def _accept(
         self,
         tenant: str,
-        name: str,
-        resolve: Callable[[str], RunSpec],
+        resolve: Callable[[str], tuple[str, RunSpec]],
         *,
         operation: str,
         idempotency_key: str | None,
@@ -139,7 +139,7 @@ class RunService:
             with self._database.write() as connection:
                 # Before the painting is stored: a refused run must not leave a file.
                 check_new_run(connection, tenant, limits=limits)
-            spec = resolve(run_id)
+            name, spec = resolve(run_id)
             try:
                 with self._database.write() as connection:
                     check_new_run(connection, tenant, limits=limits)
@@ -162,12 +162,12 @@ class RunService:
                 log.info("%s was accepted: the training of %s", run_id, name)
             return run_id
 
-        run_id, new = self._idempotency.once(
+        accepted = self._idempotency.once(
             tenant, idempotency_key, operation=operation, fingerprint=fingerprint, make=make
         )
-        if new:
+        if accepted.is_new:
             self._wake()
-        return Accepted(self.get(tenant, run_id), is_new=new)
+        return looked_up(accepted, lambda run_id: self.get(tenant, run_id))
 
     def _clear_place(self, tenant: str, run_id: str) -> None:
         """Remove the files of a run that was not added: no remover looks at the place of a run without a row."""

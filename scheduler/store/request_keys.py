@@ -68,10 +68,5 @@ def prune(connection: Connection, rows: Sequence[tuple[str, str]], *, created_be
         connection.execute(delete(keys).where(*old))
 
 
-def forget_resource(connection: Connection, resource_id: str) -> None:
-    """Delete the keys of a resource that is deleted."""
-    connection.execute(delete(keys).where(keys.c.resource_id == resource_id))
-
-
 def _claimed(tenant: str, key: str, claim: str) -> tuple[ColumnElement[bool], ...]:
     return keys.c.tenant == tenant, keys.c.key == key, keys.c.claim == claim, keys.c.resource_id.is_(None)

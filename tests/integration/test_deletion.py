@@ -12,6 +12,7 @@ from nst_core.clock import Clock
 from nst_core.errors import BlobUnavailableError
 from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.access.idempotency import KEPT_S
 from scheduler.domain.addresses import scratch_key
 from scheduler.domain.runs import place_key
 from scheduler.retention.retention import Lifetimes, Retention
@@ -20,7 +21,7 @@ from scheduler.store import segments as segment_rows
 from scheduler.store.database import Database
 from scheduler.store.tenants import Tenant
 from tests.integration.conftest import TENANT, FakeClock, Rig
-from tests.integration.job_kit import end_with_images
+from tests.integration.job_kit import body, end_with_images
 from tests.integration.run_kit import RunRig
 
 DAY_S = 24 * 3600.0
@@ -83,6 +84,23 @@ def test_a_deleted_job_is_gone_at_once_and_its_objects_soon_after(client: TestCl
     assert [rig.blobs.exists(BlobUri.parse(output)) for output in outputs] == [not results] * 6
     assert bool(keys(rig, f"tenants/{TENANT}/jobs/{job_id}/")) is not results
     assert [count(rig.database, table) for table in ("jobs", "items", "chunks")] == [0, 0, 0]
+
+
+def test_a_repeated_request_for_a_deleted_job_makes_no_other(client: TestClient, rig: Rig) -> None:
+    headers = {"Idempotency-Key": "k"}
+    job_id = client.post("/v1/jobs", json=body(rig), headers=headers).json()["id"]
+    client.post(f"/v1/jobs/{job_id}/cancel")
+    rig.finalizer.tick()
+    client.delete(f"/v1/jobs/{job_id}")
+    for _ in range(2):
+        again = client.post("/v1/jobs", json=body(rig), headers=headers)
+        assert (again.status_code, again.json()["code"]) == (409, "idempotency_resource_deleted")
+        assert job_id in again.json()["detail"]
+        remove(rig)
+    assert count(rig.database, "jobs") == 0
+    rig.clock.advance(KEPT_S + 1)
+    remove(rig)
+    assert client.post("/v1/jobs", json=body(rig), headers=headers).status_code == 202
 
 
 def test_results_under_a_prefix_of_the_client_are_deleted_one_by_one(client: TestClient, rig: Rig) -> None:

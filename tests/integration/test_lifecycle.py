@@ -11,7 +11,7 @@ from nst_core.protocol.events import ItemOutcome
 from nst_core.storage.blobs import BlobUri
 from scheduler.access.idempotency import KEPT_S
 from scheduler.domain.addresses import scratch_key
-from scheduler.domain.errors import ConflictError, NotFoundError, RequestInvalidError
+from scheduler.domain.errors import ConflictError, NotFoundError, RequestInvalidError, ResourceDeletedError
 from scheduler.jobs.expiry import Expirer
 from scheduler.retention.retention import Lifetimes, Retention
 from scheduler.store.jobs import JobFilter, find_job
@@ -254,9 +254,8 @@ def test_old_job_is_deleted_and_its_results_are_kept(rig: Rig) -> None:
     assert rig.blobs.exists(BlobUri.parse(old.spec.output.prefix + "results.jsonl"))
     assert [job.id for job in rig.service.jobs(TENANT, limit=9, after_id=None)] == [going]
     assert rig.service.jobs(TENANT, limit=9, after_id=None, only=JobFilter(labels={"a": "b"})) == []
-    again, new = rig.service.submit(TENANT, rig.request(8), idempotency_key="k")
-    assert new
-    assert again.id != old.id
+    with pytest.raises(ResourceDeletedError):
+        rig.service.submit(TENANT, rig.request(8, metadata={"a": "b"}), idempotency_key="k")
 
 
 def test_half_deleted_job_is_hidden_and_deleted_later(rig: Rig) -> None:

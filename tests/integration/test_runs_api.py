@@ -425,6 +425,16 @@ def test_the_same_idempotency_key_gives_the_same_run(client: TestClient, runs: R
     assert len(client.get("/v1/runs").json()["data"]) == 1
 
 
+def test_a_repeated_request_for_a_deleted_run_makes_no_other(client: TestClient, runs: RunRig) -> None:
+    request, headers = body(runs), {"Idempotency-Key": "k"}
+    run_id = client.post("/v1/styles", json=request, headers=headers).json()["id"]
+    client.post(f"/v1/runs/{run_id}/cancel")
+    client.delete(f"/v1/runs/{run_id}")
+    again = client.post("/v1/styles", json=request, headers=headers)
+    assert (again.status_code, again.json()["code"]) == (409, "idempotency_resource_deleted")
+    assert client.get("/v1/runs").json()["data"] == []
+
+
 def test_photos_from_the_settings_are_used_if_a_request_has_none(runs: RunRig) -> None:
     request = body(runs)
     rig = runs.rig

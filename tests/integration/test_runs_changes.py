@@ -231,6 +231,24 @@ def test_a_fork_outlives_its_parent(client: TestClient, runs: RunRig) -> None:
     assert (copy.content, copy.headers["content-type"]) == (painting.content, "image/png")
 
 
+def test_a_repeated_request_gets_its_fork_after_the_parent_was_deleted(client: TestClient, runs: RunRig) -> None:
+    parent = train(client, runs)
+    runs.train_to(parent, 40)
+    post(client, parent, "cancel")
+    runs.rig.clock.advance(1)
+    headers = {"Idempotency-Key": "k"}
+    fork = client.post(f"/v1/runs/{parent}/fork", json={"steps": 70}, headers=headers).json()
+    client.delete(f"/v1/runs/{parent}")
+    again = client.post(f"/v1/runs/{parent}/fork", json={"steps": 70}, headers=headers)
+    assert (again.status_code, again.json()["id"]) == (202, fork["id"])
+    post(client, fork["id"], "cancel")
+    client.delete(f"/v1/runs/{fork['id']}")
+    for _ in range(2):
+        again = client.post(f"/v1/runs/{parent}/fork", json={"steps": 70}, headers=headers)
+        assert (again.status_code, again.json()["code"]) == (409, "idempotency_resource_deleted")
+        remove(runs.rig)
+
+
 def test_a_fork_uses_the_newest_checkpoint_and_may_have_another_strength(client: TestClient, runs: RunRig) -> None:
     parent = train(client, runs, publish=False, strength=0.5)
     weights = client.get(f"/v1/runs/{parent}").json()["config"]["style_weights"]
