@@ -7,13 +7,14 @@ cannot be removed now waits, and everything else continues (see `setbacks`).
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from nst_core.client.resources.items import ItemStatus
 from nst_core.clock import Clock
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.control.setbacks import Setbacks
+from scheduler.domain import addresses
 from scheduler.domain.addresses import job_key, scratch_key, upload_key
 from scheduler.domain.jobs import ERRORS_NAME, RESULTS_NAME, Job
 from scheduler.domain.runs import place_key
@@ -50,6 +51,8 @@ class Remover(ABC):
         self._setbacks = Setbacks[str](
             f"removal ({type(self).__name__})", timer=timer, first_s=_FIRST_RETRY_S, longest_s=_LONGEST_RETRY_S
         )
+        #: The last key that was looked at, of places whose sweep spares objects.
+        self._passed: dict[BlobUri, str] = {}
 
     @abstractmethod
     def tick(self) -> bool:
@@ -58,18 +61,39 @@ class Remover(ABC):
     def _before(self) -> float | None:
         return None if self._days is None else self._clock() - self._days * DAY_S
 
-    def _sweep(self, prefix: BlobUri) -> bool:
-        """Delete some of the objects below a prefix; return whether none is left."""
-        after = ""
+    def _sweep(self, prefix: BlobUri, *, spared: Callable[[Sequence[str]], set[str]] | None = None) -> bool:
+        """Delete some of the objects below a prefix; return whether none is left but those that are `spared`.
+
+        `spared` returns which of some addresses stay. It is needed where jobs may write.
+        """
+        after = self._passed.pop(prefix, "")
         # Each page starts after the last key, because some servers still list removed objects.
         for _ in range(_OBJECTS // 1000):
             keys = self._blobs.list_keys(prefix, after=after)
             if not keys:
                 return True
-            for key in keys:
-                self._blobs.delete(BlobUri(prefix.bucket, key))
+            uris = [str(BlobUri(prefix.bucket, key)) for key in keys]
+            self._delete_all(uris, but=spared(uris) if spared else ())
             after = keys[-1]
-        return not self._blobs.list_keys(prefix, after=after, limit=1)
+        if not self._blobs.list_keys(prefix, after=after, limit=1):
+            return True
+        if spared:
+            self._passed[prefix] = after
+        return False
+
+    def _delete_all(self, uris: Sequence[str], *, but: Collection[str]) -> None:
+        for uri in uris:
+            if uri not in but:
+                self._blobs.delete(BlobUri.parse(uri))
+
+    def _needed(self, place: BlobUri, without: str, uris: Sequence[str]) -> set[str]:
+        """Return which objects at a place are images of jobs, or will be, or their reports: all jobs `without` one."""
+        with self._database.read() as connection:
+            others = job_rows.jobs_writing_to(connection, str(place), without=without)
+            storable = [uri for uri in uris if addresses.storable(uri)]
+            images = item_rows.kept_outputs(connection, [id for id, _ in others], storable)
+        reports = {prefix + name for _, prefix in others for name in (RESULTS_NAME, ERRORS_NAME)}
+        return images | reports.intersection(uris)
 
     def _place(self, key: str) -> BlobUri:
         return BlobUri(self._blobs.bucket, key)
@@ -113,26 +137,25 @@ class JobRemover(Remover):
     def _remove_results(self, job: Job) -> bool:
         """Delete some of a job's images, or else its reports; return whether nothing is left.
 
-        Items are deleted along with their images, so the next slice begins after them.
+        Other jobs may have the same images and reports: those stay. Items are deleted along with their images, so the
+        next slice begins after them.
         """
         prefix = BlobUri.parse(job.spec.output.prefix)
+        needed = partial(self._needed, prefix, job.id)
         if prefix == self._place(job_key(job.tenant, job.id)):
-            return self._sweep(prefix)
+            return self._sweep(prefix, spared=needed)
         with self._database.read() as connection:
             items = item_rows.list_items(connection, job.id, limit=_ROWS, after=-1)
-        for item in items:
-            uri = BlobUri.parse(item.output)
-            # Another job may have written there since.
-            if item.status is ItemStatus.SUCCEEDED and self._blobs.size(uri) == item.bytes:
-                self._blobs.delete(uri)
+        made = {item.output: item.bytes for item in items if item.status is ItemStatus.SUCCEEDED}
+        # What has another size was written by somebody else. A repeated job writes the same bytes.
+        found = [uri for uri, nbytes in made.items() if self._blobs.size(BlobUri.parse(uri)) == nbytes]
+        self._delete_all(found, but=needed(found))
         if items:
             with self._database.write() as connection:
                 item_rows.delete_items(connection, job.id, limit=len(items))
             return False
-        with self._database.read() as connection:
-            shared = job_rows.has_other_job(connection, job)
-        for name in () if shared else (RESULTS_NAME, ERRORS_NAME):
-            self._blobs.delete(BlobUri(prefix.bucket, prefix.key + name))
+        reports = [job.spec.output.prefix + name for name in (RESULTS_NAME, ERRORS_NAME)]
+        self._delete_all(reports, but=needed(reports))
         return True
 
 
@@ -215,7 +238,9 @@ class UploadRemover(Remover):
                     upload_rows.update_upload(connection, tenant, id, used_at=before + DAY_S)
                     return False
                 upload_rows.update_upload(connection, tenant, id, pruned=True)
-        if not self._sweep(self._place(upload_key(tenant, id))):
+        # Jobs may have written there, and their results stay.
+        place = self._place(upload_key(tenant, id))
+        if not self._sweep(place, spared=partial(self._needed, place, "")):
             return True
         with self._database.write() as connection:
             upload_rows.delete_upload(connection, tenant, id)

@@ -16,6 +16,8 @@ from scheduler.store.database import Database
 from scheduler.store.tables import chunks, items
 
 UNFINISHED = (ItemStatus.PENDING, ItemStatus.RUNNING)
+#: Jobs whose items are looked up in one query.
+_JOBS_AT_ONCE = 100
 #: The columns that an outcome sets.
 _MADE = (
     "sha256",
@@ -178,6 +180,17 @@ def taken_outputs(connection: Connection, job_id: str, outputs: Sequence[str]) -
     """Return which of the outputs belong to items of the job already."""
     query = select(items.c.claimed_output).where(items.c.job_id == job_id, items.c.claimed_output.in_(outputs))
     return set(connection.execute(query).scalars())
+
+
+def kept_outputs(connection: Connection, job_ids: Sequence[str], outputs: Sequence[str]) -> set[str]:
+    """Return which of the outputs are images of the jobs, or will be."""
+    kept: set[str] = set()
+    for start in range(0, len(job_ids), _JOBS_AT_ONCE):
+        some = items.c.job_id.in_(job_ids[start : start + _JOBS_AT_ONCE])
+        alive = items.c.status.in_((ItemStatus.SUCCEEDED, *UNFINISHED))
+        query = select(items.c.claimed_output).where(some, items.c.claimed_output.in_(outputs), alive)
+        kept.update(connection.execute(query).scalars())
+    return kept
 
 
 def list_items(

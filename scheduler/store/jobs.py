@@ -1,13 +1,12 @@
 """Jobs in the database."""
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, Unpack
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Connection, Text, cast, delete, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, literal, or_, select, update
 
 from nst_core.client.resources.events import EventType
 from nst_core.client.resources.items import ItemStatus
@@ -259,12 +258,16 @@ def is_pruned(connection: Connection, id: str) -> tuple[bool, bool]:
     return bool(row.pruned), bool(row.with_results)
 
 
-def has_other_job(connection: Connection, job: Job) -> bool:
-    """Return whether another job of the tenant has the same output prefix."""
-    text = json.dumps(job.spec.output.prefix)
-    named = cast(jobs.c.spec, Text).contains(text, autoescape=True)
-    query = select(jobs.c.id).where(jobs.c.tenant == job.tenant, jobs.c.id != job.id, named).limit(1)
-    return connection.execute(query).first() is not None
+def jobs_writing_to(connection: Connection, place: str, *, without: str) -> list[tuple[str, str]]:
+    """Return the id and the output prefix of all jobs, of any tenant, that may have results below a prefix.
+
+    Left out are the job `without`, and those whose images are being deleted along with them.
+    """
+    prefix, own = jobs.c.spec["output"]["prefix"].as_string(), literal(place)
+    # Not LIKE: SQLite's takes A for a, and both databases take _ for any character.
+    below, above = func.substr(prefix, 1, len(place)) == own, func.substr(own, 1, func.length(prefix)) == prefix
+    query = select(jobs.c.id, prefix).where(jobs.c.id != without, jobs.c.with_results.is_(False), or_(below, above))
+    return [(id, text) for id, text in connection.execute(query)]
 
 
 def update_job(connection: Connection, id: str, **changes: Unpack[JobChanges]) -> None:

@@ -1,5 +1,6 @@
 """Jobs, runs and uploads are deleted with all their objects in storage, and a failed deletion delays no other."""
 
+from functools import partialmethod
 from typing import Any
 
 import pytest
@@ -15,13 +16,14 @@ from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.access.idempotency import KEPT_S
 from scheduler.domain.addresses import scratch_key
 from scheduler.domain.runs import place_key
+from scheduler.retention import removal
 from scheduler.retention.retention import Lifetimes, Retention
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
 from scheduler.store.database import Database
 from scheduler.store.tenants import Tenant
 from tests.integration.conftest import TENANT, FakeClock, Rig
-from tests.integration.job_kit import body, end_with_images
+from tests.integration.job_kit import body, end, end_with_images, failing
 from tests.integration.run_kit import RunRig
 
 DAY_S = 24 * 3600.0
@@ -124,6 +126,93 @@ def test_reports_shared_with_another_job_are_kept(client: TestClient, rig: Rig) 
     assert rig.blobs.exists(BlobUri.parse(place + "results.jsonl"))
 
 
+def exist(rig: Rig, outputs: list[str]) -> set[bool]:
+    return {rig.blobs.exists(BlobUri.parse(output)) for output in outputs}
+
+
+def test_images_that_a_repeated_job_has_made_again_are_kept_until_it_is_deleted_too(
+    client: TestClient, rig: Rig
+) -> None:
+    place = f"s3://nst/{rig.prefix}/out/"
+    first, _ = run_with_images(rig, 3, output_prefix=place)
+    second, outputs = run_with_images(rig, 3, output_prefix=place)
+    client.delete(f"/v1/jobs/{first}", params={"results": True})
+    remove(rig)
+    assert exist(rig, outputs) == {True}
+    assert client.get(f"/v1/jobs/{second}/items/0/output").status_code == 200
+    assert rig.blobs.exists(BlobUri.parse(place + "results.jsonl"))
+    third, _ = run_with_images(rig, 3, output_prefix=place)
+    for job_id in (second, third):
+        client.delete(f"/v1/jobs/{job_id}", params={"results": True})
+    remove(rig)
+    assert keys(rig, f"{rig.prefix}/out/") == []
+
+
+def test_images_of_another_tenants_job_are_kept(client: TestClient, rig: Rig) -> None:
+    place, other = f"s3://nst/{rig.prefix}/out/", rig.add_tenant("other")
+    first, outputs = run_with_images(rig, 2, output_prefix=place)
+    rig.service.submit(other, rig.request(2, output_prefix=place))
+    end_with_images(rig)
+    client.delete(f"/v1/jobs/{first}", params={"results": True})
+    remove(rig)
+    assert exist(rig, outputs) == {True}
+
+
+@pytest.mark.parametrize("below", ["", "sub/"])
+@pytest.mark.parametrize("ended", [False, True])
+def test_results_of_another_job_in_a_jobs_own_place_are_kept(
+    client: TestClient, rig: Rig, below: str, ended: bool
+) -> None:
+    first, outputs = run_with_images(rig, 3)
+    place = f"s3://nst/tenants/{TENANT}/jobs/{first}/{below}"
+    rig.clock.advance(0.01)
+    job = rig.service.submit(TENANT, rig.request(2, output_prefix=place))[0]
+    if ended:
+        end_with_images(rig)
+    else:
+        rig.plan()
+    theirs = [item.output for item in rig.service.items(TENANT, job.id, limit=9, after=-1)]
+    if not ended:
+        rig.blobs.put(BlobUri.parse(theirs[0]), b"x")
+    client.delete(f"/v1/jobs/{first}", params={"results": True})
+    remove(rig)
+    assert exist(rig, theirs[:1]) == {True}
+    assert exist(rig, sorted({*outputs} - {*theirs})) == {False}
+    if ended:
+        assert exist(rig, [*theirs, place + "results.jsonl"]) == {True}
+
+
+def test_an_image_that_another_job_failed_to_make_is_deleted(client: TestClient, rig: Rig) -> None:
+    place = f"s3://nst/{rig.prefix}/out/"
+    first, outputs = run_with_images(rig, 2, output_prefix=place)
+    rig.clock.advance(0.01)
+    rig.service.submit(TENANT, rig.request(2, output_prefix=place))
+    end(rig, failing(0))
+    client.delete(f"/v1/jobs/{first}", params={"results": True})
+    remove(rig)
+    assert [rig.blobs.exists(BlobUri.parse(output)) for output in outputs] == [False, True]
+
+
+def test_a_sweep_goes_on_behind_more_spared_objects_than_it_looks_at(
+    client: TestClient, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "_OBJECTS", 1000)
+    monkeypatch.setattr(BlobStore, "list_keys", partialmethod(few, BlobStore.list_keys))
+    first, _ = run_with_images(rig, 1)
+    place = f"s3://nst/tenants/{TENANT}/jobs/{first}/"
+    _, theirs = run_with_images(rig, 5, output_prefix=place, output_name="a{index}.{ext}")
+    rig.blobs.put(BlobUri.parse(place + "z.txt"), b"x")
+    client.delete(f"/v1/jobs/{first}", params={"results": True})
+    remove(rig)
+    assert exist(rig, theirs) == {True}
+    assert not rig.blobs.exists(BlobUri.parse(place + "z.txt"))
+
+
+def few(store: BlobStore, real: Any, prefix: BlobUri, *, after: str = "", limit: int = 1000) -> Any:
+    """List two keys at once."""
+    return real(store, prefix, after=after, limit=min(limit, 2))
+
+
 def test_a_job_or_run_that_has_not_ended_cannot_be_deleted(client: TestClient, rig: Rig) -> None:
     job_id, run_id = rig.submit(2), RunRig(rig).add()
     for path in (f"/v1/jobs/{job_id}", f"/v1/runs/{run_id}"):
@@ -215,8 +304,8 @@ def test_checkpoints_and_samples_have_a_lifetime(client: TestClient, rig: Rig) -
     names = [key.removeprefix(place_key(TENANT, old)) for key in keys(rig, place_key(TENANT, old))]
     assert names == ["painting.png"] or names == ["losses/x.csv", "painting.png"]
     assert len(keys(rig, place_key(TENANT, young))) == 5
-    for path, body in (("resume", None), ("extend", {"steps": 1000})):
-        answer = client.post(f"/v1/runs/{old}/{path}", json=body)
+    for path, steps in (("resume", None), ("extend", {"steps": 1000})):
+        answer = client.post(f"/v1/runs/{old}/{path}", json=steps)
         assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
         assert "deleted" in answer.json()["detail"]
     assert client.post(f"/v1/runs/{old}/fork", json={"steps": 10}).status_code == 409
@@ -293,6 +382,18 @@ def test_uploads_are_listed_shown_and_deleted(client: TestClient, rig: Rig) -> N
     remove(rig)
     assert keys(rig, shown["prefix"].removeprefix("s3://nst/")) == []
     assert [each["id"] for each in client.get("/v1/uploads").json()["data"]] == ids[:0:-1]
+
+
+def test_results_in_an_upload_stay_when_it_is_deleted(client: TestClient, rig: Rig) -> None:
+    upload_id, prefix = upload(client, "a.jpg")
+    job_id, outputs = run_with_images(rig, 2, output_prefix=prefix + "out/")
+    assert client.delete(f"/v1/uploads/{upload_id}").status_code == 204
+    remove(rig)
+    assert exist(rig, [*outputs, prefix + "out/results.jsonl"]) == {True}
+    assert exist(rig, [prefix + "a.jpg"]) == {False}
+    client.delete(f"/v1/jobs/{job_id}", params={"results": True})
+    remove(rig)
+    assert keys(rig, prefix.removeprefix("s3://nst/")) == []
 
 
 @pytest.mark.parametrize("kind", ["prefix", "uris", "manifest"])

@@ -264,7 +264,7 @@ def test_half_deleted_job_is_hidden_and_deleted_later(rig: Rig) -> None:
     rig.clock.advance(3 * _DAY_S)
     loop = retention(rig)
 
-    def die(prefix: object) -> bool:
+    def die(prefix: object, **options: object) -> bool:
         raise SystemExit("killed")
 
     loop._removers[0]._sweep = die  # type: ignore[method-assign]
