@@ -17,7 +17,7 @@ MEANINGS: Mapping[str, str] = {
     INPUT_INVALID: "An address, a line of the manifest or the whole input does not name a usable photo.",
     INPUT_INCOMPLETE: "The job was stopped before all of its input was read.",
     NO_INPUTS: "The job's input contains no photos.",
-    OUTPUT_IS_INPUT: "The image would replace its own photo.",
+    OUTPUT_IS_INPUT: "The image would replace a file that the job reads, such as a photo.",
     OUTPUT_NAME_INVALID: "The image's name is not valid, or the tenant may not write there.",
     OUTPUT_NAME_TAKEN: "Another item of the job has an image with the same name.",
     WORKER_LOST: "Several workers died or hung while they processed it.",

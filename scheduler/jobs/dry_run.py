@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from threading import BoundedSemaphore
 
 from nst_core.client.resources.jobs import Check, CheckProblem, JobRequest
@@ -10,7 +10,6 @@ from nst_core.clock import Clock
 from nst_core.errors import BlobError, BlobNotFoundError, NstError
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.access.limits import check_new_job, check_pixels
-from scheduler.access.places import Permissions
 from scheduler.access.tenants import Tenants
 from scheduler.domain import codes
 from scheduler.domain.codes import Failure
@@ -20,9 +19,11 @@ from scheduler.jobs.inputs import Cursor, InputEntry, read_prefix
 from scheduler.jobs.item_times import ItemTimes
 from scheduler.jobs.manifests import Manifest
 from scheduler.jobs.methods import find_method
-from scheduler.jobs.planner import input_code, name_taken, plan_items
+from scheduler.jobs.outputs import KnownResults, name_taken, refuse_inputs, refuse_photos
+from scheduler.jobs.planner import input_code, plan_items
 from scheduler.jobs.requests import JobResolver, deadline_at
 from scheduler.store.database import Database
+from scheduler.store.items import NewItem
 
 #: The maximum number of photos, and of items whose names are compared.
 MAX_PHOTOS = 100_000
@@ -107,35 +108,33 @@ class Checker:
         good: Counter[str] = Counter()
         # Hashes instead of names, to save memory.
         taken: set[int] = set()
-        entries, permissions = self._entries(tenant, spec), self._tenants.permissions(tenant)
+        results = KnownResults(self._database, tenant, spec)
         began, in_time, has_more = self._timer(), True, False
         # Half of the time is reserved for the names.
         seeker = _Seeker(self._blobs, timer=self._timer, until=began + BUDGET_S / 2, most=MAX_OBJECTS if objects else 0)
         lost, problems = _lost_sources(spec, seeker)
         looks, before = spec.input.prefix is None, seeker.found_out  # what was listed is there
-        for entry in entries:
-            if (entry is None or photos % _BETWEEN_LOOKS == 0) and self._timer() - began > BUDGET_S:
+        for piece in self._pieces(tenant, spec, results):
+            if self._timer() - began > BUDGET_S:
                 in_time = False
                 break
-            if entry is None:
-                continue
-            if photos == most:
-                has_more = True
+            has_more = photos + len(piece) > most
+            for number, entry, items in self._planned(tenant, spec, piece[: most - photos], photos, results):
+                photos += 1
+                is_gone = looks and any(item.error is None for item in items) and seeker.misses(entry.uri)
+                for item in items:
+                    error = item.error
+                    if error is None and hash(item.output) in taken:
+                        error = Failure(codes.OUTPUT_NAME_TAKEN, name_taken(item.output))
+                    if error is None:
+                        taken.add(hash(item.output))
+                        error = _gone(entry.uri) if is_gone else None
+                    if error is None:
+                        good.update(() if item.style in lost else (item.style,))
+                    elif len(problems) < MAX_PROBLEMS:
+                        problems.append(_problem(spec, number, entry, error))
+            if has_more:
                 break
-            number, photos = photos, photos + 1
-            items = list(plan_items(spec, [entry], first_input=number, permissions=permissions))
-            is_gone = looks and any(item.error is None for item in items) and seeker.misses(entry.uri)
-            for item in items:
-                error = item.error
-                if error is None and hash(item.output) in taken:
-                    error = Failure(codes.OUTPUT_NAME_TAKEN, name_taken(item.output))
-                if error is None:
-                    taken.add(hash(item.output))
-                    error = _gone(entry.uri) if is_gone else None
-                if error is None:
-                    good.update(() if item.style in lost else (item.style,))
-                elif len(problems) < MAX_PROBLEMS:
-                    problems.append(_problem(spec, number, entry, error))
         if not photos:
             problems.append(
                 CheckProblem(code=codes.NO_INPUTS, message="The job's input names no photo.", pointer="/input")
@@ -162,29 +161,38 @@ class Checker:
         message = f"A job has {most:,.0f} images at most."
         return [CheckProblem(code=QuotaExceededError.code, message=message, pointer="/input")]
 
-    def _entries(self, tenant: str, spec: JobSpec) -> Iterator[InputEntry | None]:
-        """Yield the photos, and None after each page, because a page without photos takes time too."""
-        if spec.input.uris is not None:
-            return iter([InputEntry(uri=uri) for uri in spec.input.uris])
-        if spec.input.prefix is not None:
-            return self._listed(spec)
-        return self._named(spec, self._tenants.permissions(tenant))
+    def _planned(
+        self, tenant: str, spec: JobSpec, entries: Sequence[InputEntry], first: int, results: KnownResults
+    ) -> Iterator[tuple[int, InputEntry, Sequence[NewItem]]]:
+        """Yield photos with their numbers and their items."""
+        permissions, styles = self._tenants.permissions(tenant), len(spec.styles)
+        items = list(plan_items(spec, entries, first_input=first, permissions=permissions))
+        items = list(refuse_inputs(spec, entries, items))
+        items = list(refuse_photos(spec, items, blobs=self._blobs, results=results))
+        for place, entry in enumerate(entries):
+            yield first + place, entry, items[place * styles : (place + 1) * styles]
 
-    def _listed(self, spec: JobSpec) -> Iterator[InputEntry | None]:
+    def _pieces(self, tenant: str, spec: JobSpec, results: KnownResults) -> Iterator[Sequence[InputEntry]]:
+        """Yield some photos at a time; none for a page without photos, because that takes time too."""
+        for entries in self._pages(tenant, spec, results):
+            for start in range(0, max(1, len(entries)), _BETWEEN_LOOKS):
+                yield entries[start : start + _BETWEEN_LOOKS]
+
+    def _pages(self, tenant: str, spec: JobSpec, results: KnownResults) -> Iterator[Sequence[InputEntry]]:
+        if spec.input.uris is not None:
+            yield [InputEntry(uri=uri) for uri in spec.input.uris]
+            return
+        may_read = self._tenants.permissions(tenant).may_read
+        manifest = None if spec.input.manifest is None else BlobUri.parse(spec.input.manifest)
+        lines = None if manifest is None else Manifest(self._blobs, manifest, Cursor())
         cursor, is_last = Cursor(), False
         while not is_last:
-            page = read_prefix(self._blobs, spec, cursor, limit=_PAGE, timer=self._timer)
-            yield from page.entries
-            yield None
+            if lines is not None:
+                page = lines.page(_PAGE, may_read, timer=self._timer)
+            else:
+                page = read_prefix(self._blobs, spec, cursor, limit=_PAGE, timer=self._timer, results=results)
+            yield page.entries
             cursor, is_last = page.cursor, page.is_last
-
-    def _named(self, spec: JobSpec, permissions: Permissions) -> Iterator[InputEntry | None]:
-        manifest, is_last = Manifest(self._blobs, BlobUri.parse(str(spec.input.manifest)), Cursor()), False
-        while not is_last:
-            page = manifest.page(_PAGE, permissions.may_read, timer=self._timer)
-            yield from page.entries
-            yield None
-            is_last = page.is_last
 
 
 class _Seeker:

@@ -79,9 +79,7 @@ class Page:
 Results = Callable[[Collection[str]], Collection[str]]
 
 
-def read_prefix(
-    blobs: BlobStore, spec: JobSpec, cursor: Cursor, *, limit: int, timer: Clock, results: Results = lambda uris: ()
-) -> Page:
+def read_prefix(blobs: BlobStore, spec: JobSpec, cursor: Cursor, *, limit: int, timer: Clock, results: Results) -> Page:
     """Return up to `limit` photos below a job's prefix.
 
     Results of this job and of earlier ones are skipped. If the results have a folder of their own, these are all
@@ -90,11 +88,12 @@ def read_prefix(
     prefix = BlobUri.parse(str(spec.input.prefix))
     entries: list[InputEntry] = []
     key, skipped, began = cursor.key, cursor.skipped, timer()
+    overlap = results_overlap(spec)
     for number in range(MOST_LISTINGS):
         # If all objects are photos, the first listing fills the page exactly.
         most = _LISTED_AT_ONCE if number else min(_LISTED_AT_ONCE, max(limit, 100))
         keys = blobs.list_keys(prefix, after=key, limit=most)
-        known = set(results([str(BlobUri(prefix.bucket, each)) for each in keys])) if keys else set()
+        known = set(results([str(BlobUri(prefix.bucket, each)) for each in keys])) if keys and overlap else set()
         for each in keys:
             if len(entries) == limit:
                 break

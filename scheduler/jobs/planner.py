@@ -5,7 +5,7 @@ two schedulers plan the same page, only one of them has an effect.
 """
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -25,10 +25,11 @@ from scheduler.domain.codes import Failure
 from scheduler.domain.errors import QuotaExceededError
 from scheduler.domain.jobs import Job, JobSpec
 from scheduler.jobs import lifecycle
-from scheduler.jobs.inputs import Cursor, InputEntry, Page, read_prefix, results_overlap
+from scheduler.jobs.inputs import Cursor, InputEntry, Page, read_prefix
 from scheduler.jobs.item_times import ItemTimes
 from scheduler.jobs.manifests import Manifest
 from scheduler.jobs.methods import find_method
+from scheduler.jobs.outputs import KnownResults, refuse_inputs, refuse_photos, refuse_taken
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.database import Connection, Database
@@ -44,8 +45,6 @@ _PLANNABLE = (JobStatus.QUEUED, JobStatus.PLANNING)
 _CHUNKED_AT_ONCE = 2000
 #: The maximum number of items in a page: databases limit the values of a query, and other jobs wait for the page.
 _PLANNED_AT_ONCE = 10_000
-#: The maximum number of jobs, newest first, whose results are looked for among a job's photos.
-_NEIGHBOURS = 500
 _T = TypeVar("_T")
 
 
@@ -138,30 +137,11 @@ class Planner:
             entries = [InputEntry(uri=uri) for uri in uris]
             return Page(entries=entries, cursor=cursor, is_last=start + len(uris) >= len(source.uris))
         if source.prefix is not None:
-            neighbours = self._neighbours(job)
-
-            def results(uris: Collection[str]) -> Collection[str]:
-                return self._results(neighbours, uris)
-
+            results = KnownResults(self._database, job.tenant, job.spec)
             return read_prefix(self._blobs, job.spec, cursor, limit=limit, timer=self._timer, results=results)
         return self._manifest(job, cursor).page(
             limit, self._tenants.permissions(job.tenant).may_read, timer=self._timer
         )
-
-    def _neighbours(self, job: Job) -> list[str]:
-        """Return the jobs, including this one, whose results may be among the photos of a job."""
-        if not results_overlap(job.spec):
-            return []
-        with self._database.read() as connection:
-            prefixes = job_rows.output_prefixes(connection, job.tenant)
-        own = job.spec.output.prefix
-        found = [id for id, prefix in prefixes if prefix.startswith(own) or own.startswith(prefix)]
-        return found[:_NEIGHBOURS]
-
-    def _results(self, neighbours: Sequence[str], uris: Collection[str]) -> set[str]:
-        storable = [uri for uri in uris if addresses.storable(uri)]
-        with self._database.read() as connection:
-            return {uri for id in neighbours for uri in item_rows.taken_outputs(connection, id, storable)}
 
     def _manifest(self, job: Job, cursor: Cursor) -> Manifest:
         """Return the job's manifest at the cursor; it stays open from page to page."""
@@ -208,6 +188,9 @@ class Planner:
     def _write_page(self, job: Job, page: Page) -> None:
         permissions, limits = self._tenants.permissions(job.tenant), self._tenants.limits(job.tenant)
         planned = list(plan_items(job.spec, page.entries, first_input=job.planned_inputs, permissions=permissions))
+        planned = list(refuse_inputs(job.spec, page.entries, planned))
+        results = KnownResults(self._database, job.tenant, job.spec)
+        planned = list(refuse_photos(job.spec, planned, blobs=self._blobs, results=results))
         inputs = job.planned_inputs + len(page.entries)
         with self._database.write() as connection:
             now_job = job_rows.lock_job(connection, job.id)
@@ -286,9 +269,6 @@ def plan_items(
                     error = Failure(codes.OUTPUT_NAME_INVALID, f"The output's name cannot be used: {wrong.message}")
                 if not permissions.may_write(output):
                     error = Failure(codes.OUTPUT_NAME_INVALID, f"{output} is not in a place that jobs may use.")
-                if str(output) == entry.uri:
-                    # After a crash the job would stylize its own result, and the photo would be lost.
-                    error = Failure(codes.OUTPUT_IS_INPUT, "The output would replace the photo itself.")
             yield NewItem(
                 index=number * len(spec.styles) + place,
                 input=entry.uri,
@@ -324,23 +304,6 @@ def _mask_error(spec: JobSpec, entry: InputEntry) -> Failure | None:
             codes.INPUT_INVALID, f"The line has more masks of regions than the job has regions: {named} and {known}."
         )
     return None
-
-
-def refuse_taken(planned: Sequence[NewItem], taken: set[str]) -> Iterator[NewItem]:
-    """Yield the items; an item fails if an earlier item of the job has the same output."""
-    seen = set(taken)
-    for item in planned:
-        if item.error is None and item.output in seen:
-            item = replace(item, error=Failure(codes.OUTPUT_NAME_TAKEN, name_taken(item.output)))
-        elif item.error is None:
-            seen.add(item.output)
-        yield item
-
-
-def name_taken(output: str) -> str:
-    """Return the message for an item whose output has the name of an earlier one."""
-    hint = 'Tell them apart by {index} in the output\'s name, such as "{stem}-{index}__{style}.{ext}".'
-    return f"An earlier item of the job has the output {output} already. {hint}"
 
 
 def chunked(planned: Sequence[NewItem], spec: JobSpec, sizes: Mapping[str, int]) -> Iterator[list[NewItem]]:

@@ -16,7 +16,8 @@ from scheduler.domain.jobs import JobOutput, JobSpec
 from scheduler.domain.looks import Look
 from scheduler.jobs.inputs import InputEntry
 from scheduler.jobs.methods import all_methods, find_method
-from scheduler.jobs.planner import plan_items, refuse_taken
+from scheduler.jobs.outputs import refuse_inputs, refuse_taken
+from scheduler.jobs.planner import plan_items
 from scheduler.store.database import Database
 from scheduler.styles.pins import find_look, find_painted
 
@@ -90,8 +91,8 @@ class JobResolver:
         )
         if request.input.uris is not None:
             entries = [InputEntry(uri=uri) for uri in request.input.uris]
-            planned = plan_items(spec, entries, first_input=0, permissions=permissions)
-            for item in refuse_taken(list(planned), set()):
+            planned = list(plan_items(spec, entries, first_input=0, permissions=permissions))
+            for item in refuse_taken(list(refuse_inputs(spec, entries, planned)), set()):
                 if item.error is not None:
                     raise RequestInvalidError(
                         item.error.message, pointer=f"/input/uris/{item.index // len(spec.styles)}"

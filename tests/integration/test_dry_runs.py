@@ -72,13 +72,30 @@ def test_it_checks_as_much_as_its_time_allows(client: TestClient, rig: Rig, monk
     rig.service._checker._timer = steady
 
     def slow(*arguments: Any, **options: Any) -> Any:
-        steady.advance(0.02)
+        steady.advance(0.02 * len(arguments[1]))
         rig.clock.advance(-60.0)  # the time of day may be set back meanwhile
         return plan_items(*arguments, **options)
 
     monkeypatch.setattr(dry_run, "plan_items", slow)
     found = validate(client, rig, **changes)
     assert (found["photos"], found["truncated"], found["valid"]) == (400, True, True)
+
+
+def test_it_finds_results_that_would_replace_photos_and_skips_earlier_results(client: TestClient, rig: Rig) -> None:
+    place = f"s3://nst/{rig.prefix}/"
+    for name in ("x.bmp", "x.jpg", "y.png", "y.jpg"):
+        rig.blobs.put(BlobUri.parse(place + name), b"x")
+    changes = {"output_name": "{stem}.{ext}", "output_format": "jpeg", "output_prefix": place}
+    rig.submit(JobInput(uris=(place + "y.png",)), **changes)
+    rig.plan()
+    output = {name.removeprefix("output_"): value for name, value in changes.items()}
+    request = body(rig) | {"input": {"prefix": place}, "output": output}
+    found = client.post("/v1/jobs", params={"validate": "true"}, json=request).json()
+    assert [(each["code"], each["input"]) for each in found["problems"]] == [
+        ("output_is_input", place + "x.bmp"),
+        ("output_is_input", place + "x.jpg"),
+    ]
+    assert (found["photos"], found["failing"]) == (3, 2)
 
 
 def put_manifest(rig: Rig, photos: Sequence[str]) -> dict[str, str]:

@@ -167,6 +167,66 @@ def test_output_in_a_sub_folder_never_replaces_its_photo(rig: Rig) -> None:
     assert item.error_code == "output_is_input"
 
 
+def codes_of(found: list[Item]) -> dict[str, str | None]:
+    """Return the error codes of items by the names of their photos."""
+    return {item.input.rpartition("/")[2]: item.error_code for item in found}
+
+
+@pytest.mark.parametrize("kind", ["prefix", "manifest"])
+@pytest.mark.parametrize(
+    ("names", "format", "good"),
+    [
+        (["x.bmp", "x.jpg", "x.png", "y.png"], "jpeg", "y.png"),
+        (["x.jpeg", "x.jpg", "y.jpeg"], "keep", "y.jpeg"),
+        (["x.tiff", "x.png", "z.tiff"], "keep", "z.tiff"),
+    ],
+)
+def test_output_never_replaces_another_photo_of_the_job(
+    rig: Rig, kind: str, names: list[str], format: str, good: str
+) -> None:
+    prefix = put(rig, *names)
+    source = JobInput(prefix=prefix) if kind == "prefix" else manifest(rig, *({"input": prefix + n} for n in names))
+    found = items(rig, rig.submit(source, output_prefix=prefix, output_name="{stem}.{ext}", output_format=format))
+    assert codes_of(found) == {name: None if name == good else "output_is_input" for name in names}
+
+
+@pytest.mark.parametrize("kind", ["prefix", "manifest"])
+def test_output_does_not_replace_a_photo_of_a_later_or_earlier_page(rig: Rig, kind: str) -> None:
+    others = [f"x_{number:03d}.jpg" for number in range(25)]
+    names = ["w.jpg", "x.jpg", *others, "x_2.jpg", "z.jpg", "z_2.jpg"]
+    prefix = put(rig, *names)
+    # In a manifest, the photo that would be replaced may also come first.
+    lines = [{"input": prefix + name} for name in ("z_2.jpg", *names[:-1])]
+    source = JobInput(prefix=prefix) if kind == "prefix" else manifest(rig, *lines)
+    found = items(rig, rig.submit(source, output_prefix=prefix, output_name="{stem}_2.{ext}"))
+    refused = {name for name, code in codes_of(found).items() if code == "output_is_input"}
+    assert refused == {"x.jpg", "z.jpg"}
+    assert len(found) == len(names)
+
+
+def test_output_does_not_replace_a_mask_that_the_manifest_names(rig: Rig) -> None:
+    prefix = put(rig, "cat.jpg", "cat.png")
+    source = manifest(rig, {"input": prefix + "cat.jpg", "mask": prefix + "cat.png"})
+    [item] = items(rig, rig.submit(source, output_prefix=prefix, output_name="{stem}.{ext}", output_format="png"))
+    assert item.error_code == "output_is_input"
+
+
+def test_a_job_may_be_repeated_over_the_results_of_an_earlier_one(rig: Rig) -> None:
+    prefix = put(rig, "x.png")
+    for _ in range(2):
+        job_id = rig.submit(
+            JobInput(prefix=prefix), output_prefix=prefix, output_name="{stem}.{ext}", output_format="jpeg"
+        )
+        assert codes_of(items(rig, job_id)) == {"x.png": None}
+        put(rig, "x.jpg")
+
+
+def test_a_manifest_may_be_repeated_over_results_of_a_job_that_is_forgotten(rig: Rig) -> None:
+    prefix = put(rig, "x.jpg", "x__wave.jpg")
+    [item] = items(rig, rig.submit(manifest(rig, {"input": prefix + "x.jpg"}), output_prefix=prefix))
+    assert item.error_code is None
+
+
 def test_second_item_with_the_same_output_name_fails_also_on_a_later_page(rig: Rig) -> None:
     lines = [{"input": f"s3://nst/{rig.prefix}/{number}/same.jpg"} for number in (0, 1)]
     lines += [{"input": f"s3://nst/{rig.prefix}/{number}.jpg"} for number in range(20)]
@@ -228,6 +288,25 @@ def test_index_in_the_template_makes_equal_names_unique(rig: Rig) -> None:
                 "input": JobInput(uris=("s3://nst/p/a.jpg",)),
                 "output_prefix": "s3://nst/p/",
                 "output_name": "{stem}.{ext}",
+            },
+            "/input/uris/0",
+        ),
+        (
+            {
+                "input": JobInput(uris=("s3://nst/p/a.png", "s3://nst/p/a.jpg")),
+                "output_prefix": "s3://nst/p/",
+                "output_name": "{stem}.{ext}",
+                "output_format": "jpeg",
+            },
+            "/input/uris/0",
+        ),
+        (
+            {
+                "input": JobInput(uris=("s3://nst/p/a.jpg",)),
+                "mask": "s3://nst/p/a.png",
+                "output_prefix": "s3://nst/p/",
+                "output_name": "{stem}.{ext}",
+                "output_format": "png",
             },
             "/input/uris/0",
         ),
