@@ -1,6 +1,6 @@
 """Turns answers of the API into resources or errors."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import httpx
@@ -9,6 +9,8 @@ from pydantic import ValidationError
 from nst_core.client.errors import ApiError, UnreachableError
 from nst_core.client.resources.base import Resource
 
+#: The longest pause before a repeat that an answer is believed.
+_MOST_TOLD_S = 30.0
 _T = TypeVar("_T", bound=Resource)
 
 
@@ -28,7 +30,9 @@ def refusal(response: httpx.Response) -> ApiError:
         code, detail = f"http_{response.status_code}", f"The API answered {response.status_code} with no explanation."
     else:
         detail = " ".join([detail, *_places(problem.get("errors"), said=detail)])
-    return ApiError(status=response.status_code, code=code, detail=detail)
+    return ApiError(
+        status=response.status_code, code=code, detail=detail, retry_after_s=_retry_after_s(response.headers)
+    )
 
 
 def parsed(cls: type[_T], body: bytes) -> _T:
@@ -48,6 +52,11 @@ def not_understood(error: Exception) -> UnreachableError:
 def next_link(response: httpx.Response) -> str | None:
     """Return the path of the next part of an answer, or None."""
     return response.links.get("next", {}).get("url")
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float:
+    text = headers.get("Retry-After", "")
+    return min(float(text), _MOST_TOLD_S) if text.isdecimal() else 0.0
 
 
 def _places(errors: Any, *, said: str) -> Sequence[str]:

@@ -2,12 +2,11 @@
 
 import httpx
 
+from nst_core.client.answers import refusal
 from nst_core.client.errors import UnreachableError
 
-#: Statuses that a repeat of the same request may turn into success.
-_PASSING = frozenset({502, 503, 504})
-#: The longest pause that an answer is believed.
-_MOST_TOLD_S = 30.0
+#: Errors of requests that cannot be sent, wherever the API is.
+_UNSENDABLE = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
 
 
 class Retries:
@@ -24,7 +23,11 @@ class Retries:
         return Tries(self, 1 if once else self.most + 1)
 
     def no_answer(self, error: httpx.RequestError) -> UnreachableError:
-        """Return the error for a connection that failed."""
+        """Return the error for a connection that failed. One that broke shows that the API was there."""
+        if isinstance(error, _UNSENDABLE):
+            # Not the error's own words: they may have the key.
+            return UnreachableError(f"The request to {self.url} cannot be sent.")
+        self.reached |= not isinstance(error, httpx.ConnectError)
         return UnreachableError(f"{self.url} does not respond: {error}")
 
 
@@ -38,44 +41,24 @@ class Tries:
 
     def pause_after_error(self, error: httpx.RequestError) -> float:
         """Return the pause in seconds after a failed connection; raise UnreachableError if it was the last try."""
-        if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
-            # Not the error's own words: they may have the key.
-            raise UnreachableError(f"The request to {self._shared.url} cannot be sent.") from None
-        nobody = isinstance(error, httpx.ConnectError)
-        hopeless = nobody and not self._shared.reached
-        # A connection that broke was one: the API dies, and is there again soon.
-        self._shared.reached |= not nobody
+        no_answer = self._shared.no_answer(error)
         self._left -= 1
-        if hopeless or not self._left:
-            raise self._shared.no_answer(error) from error
+        if isinstance(error, _UNSENDABLE):
+            raise no_answer from None
+        # If the API was there, it is restarted, and there again soon.
+        if not self._shared.reached or not self._left:
+            raise no_answer from error
         return self._next_pause_s()
 
     def pause_after_answer(self, response: httpx.Response) -> float | None:
         """Return the pause in seconds after a response whose body was read, or None if no retry is needed."""
         self._shared.reached = True
         self._left -= 1
-        if not self._left or not _may_pass(response):
+        if response.is_success or not self._left:
             return None
-        return max(_retry_after_s(response), self._next_pause_s())
+        error = refusal(response)
+        return max(error.retry_after_s, self._next_pause_s()) if error.retryable else None
 
     def _next_pause_s(self) -> float:
         pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, 4.0)
         return pause_s
-
-
-def _may_pass(response: httpx.Response) -> bool:
-    """Return whether the same request may succeed later; for rate limits, the response says when."""
-    if response.is_success:
-        return False
-    if response.status_code == 409:
-        # The first try is still in progress, although its connection was lost.
-        return b'"idempotency_in_flight"' in response.content
-    if b'"webhooks_disabled"' in response.content:
-        # What the API has no part for, it will not have then.
-        return False
-    return response.status_code in _PASSING or (response.status_code == 429 and b'"rate_limited"' in response.content)
-
-
-def _retry_after_s(response: httpx.Response) -> float:
-    text = response.headers.get("Retry-After", "")
-    return min(float(text), _MOST_TOLD_S) if text.isdecimal() else 0.0

@@ -59,6 +59,11 @@ class AsyncTransport:
         """Close all connections."""
         await self._http.aclose()
 
+    @property
+    def retries(self) -> Retries:
+        """How often calls are tried, and whether the API was ever there."""
+        return self._retries
+
     async def is_ready(self) -> bool:
         """Return whether the scheduler and all that it needs work; one try, no error."""
         try:

@@ -6,7 +6,7 @@ from typing import Self
 
 from nst_core.client._sync.transport import Transport
 from nst_core.client.blocking import Listener, Sleep
-from nst_core.client.errors import UnreachableError
+from nst_core.client.errors import ApiError, UnreachableError
 from nst_core.client.events import EventParser
 from nst_core.client.resources.events import Event
 
@@ -14,8 +14,6 @@ from nst_core.client.resources.events import Event
 _SILENCE_S = 40.0
 #: Seconds between queries of the status, in case events are missed.
 _LOOK_S = 15.0
-#: `follow` gives up after this many failed connections in a row.
-_TRIES = 6
 
 
 class EventClient:
@@ -29,11 +27,13 @@ class EventClient:
     def follow(self, path: str, *, after: int = 0) -> Generator[Event]:
         """Yield events up to the last one; after a lost connection, continue after the last event that arrived.
 
-        Raises ApiError if the API returns an error, UnreachableError if several tries in a row get no answer.
+        An answer that may pass, such as that of a proxy while the scheduler restarts, counts as a lost connection. In a
+        row there are as many tries as other calls have; then, or at once if a repeat cannot help, raises ApiError if
+        the API returns an error, UnreachableError if it does not answer.
         """
-        failures, headers = 0, {"Accept": "text/event-stream"}
+        failures, most, headers = 0, self._api.retries.most, {"Accept": "text/event-stream"}
         while True:
-            before, through = after, False
+            before, through, told_s = after, False, 0.0
             try:
                 headers["Last-Event-ID"] = str(after)
                 with self._api.lines(path, headers=headers, silence_s=_SILENCE_S) as lines:
@@ -45,14 +45,15 @@ class EventClient:
                         if event is not None:
                             after, through = event.id, event.is_last
                             yield event
-            except UnreachableError:
-                if failures + 1 >= _TRIES:
+            except (ApiError, UnreachableError) as error:
+                if not error.retryable or not self._api.retries.reached or (failures >= most and after == before):
                     raise
+                told_s = error.retry_after_s if isinstance(error, ApiError) else 0.0
             failures = 0 if after > before else failures + 1
-            if failures >= _TRIES:
+            if failures > most:
                 raise UnreachableError("The API ends its stream of events again and again.")
             if not through:
-                self._sleep(min(0.25 * 2**failures, 4.0))
+                self._sleep(max(told_s, min(0.25 * 2**failures, 4.0)))
 
     def _end(self, path: str) -> Generator[Event]:
         for event in self.follow(path):

@@ -60,6 +60,11 @@ class Transport:
         """Close all connections."""
         self._http.close()
 
+    @property
+    def retries(self) -> Retries:
+        """How often calls are tried, and whether the API was ever there."""
+        return self._retries
+
     def is_ready(self) -> bool:
         """Return whether the scheduler and all that it needs work; one try, no error."""
         try:

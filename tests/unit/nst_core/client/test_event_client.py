@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from nst_core.client import ApiError, Client, UnreachableError
 from nst_core.client.events import EventParser
+from scheduler.local.servers import free_port
 from tests.clients import Connect
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, problem
 
@@ -20,8 +22,13 @@ def api() -> Iterator[CannedApi]:
 
 
 @pytest.fixture
-def client(api: CannedApi, connect: Connect) -> Iterator[Client]:
-    with connect(api.url, "nst_key", sleep=lambda seconds: None) as client:
+def pauses() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def client(api: CannedApi, connect: Connect, pauses: list[float]) -> Iterator[Client]:
+    with connect(api.url, "nst_key", sleep=pauses.append) as client:
         yield client
 
 
@@ -53,7 +60,36 @@ def test_a_stream_that_keeps_breaking_is_given_up(api: CannedApi, client: Client
     api.on("GET", PATH, Answer(body=frames()))
     with pytest.raises(UnreachableError):
         list(client.events("job_1"))
-    assert len(api.requests) == 6
+    assert len(api.requests) == 11
+
+
+def test_a_restart_behind_a_proxy_is_waited_for(api: CannedApi, client: Client, pauses: list[float]) -> None:
+    proxy = [Answer(status=status, body=b"<html>") for status in (502, 503, 504)]
+    starting = replace(problem(503, "database_unavailable", "Not yet."), headers={"Retry-After": "9"})
+    rest = Answer(body=frames(2, last=True)), Answer(status=204, body=b"")
+    api.on("GET", PATH, Answer(body=frames(1)), *proxy, starting, *rest)
+    assert [event.id for event in client.events("job_1")] == [1, 2]
+    assert [request.headers["Last-Event-ID"] for request in api.requests] == ["0", *["1"] * 5, "2"]
+    assert pauses[-1] == 9.0
+
+
+def test_an_outage_that_lasts_is_raised_after_as_many_tries_as_other_calls_have(
+    api: CannedApi, client: Client, pauses: list[float]
+) -> None:
+    api.on("GET", PATH, Answer(status=502, body=b"<html>"))
+    with pytest.raises(ApiError) as caught:
+        list(client.events("job_1"))
+    assert (caught.value.status, len(api.requests)) == (502, 11)
+    assert 25 < sum(pauses) < 35
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:{port}", "ftp://somewhere"])
+def test_where_nothing_listens_at_the_first_call_it_fails_at_once(
+    connect: Connect, pauses: list[float], url: str
+) -> None:
+    with connect(url.format(port=free_port()), sleep=pauses.append) as client, pytest.raises(UnreachableError):
+        list(client.events("job_1"))
+    assert pauses == []
 
 
 def test_a_refusal_is_raised_at_once(api: CannedApi, client: Client) -> None:
