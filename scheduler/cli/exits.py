@@ -13,7 +13,7 @@ class ExitCode(IntEnum):
     USAGE = 2  # an option or argument is not valid
     PARTIAL = 3  # some images of the job are missing
     CANCELLED = 4  # the job or training was cancelled, the job has expired, or the training is paused
-    UNREACHABLE = 5  # the API does not answer
+    UNREACHABLE = 5  # the API, or what it needs, does not answer
     REFUSED = 6  # the API refused the request, or would
     LOCAL = 7  # a file or folder on this machine cannot be used
     INTERRUPTED = 130  # Ctrl-C
@@ -69,6 +69,6 @@ def code_for_error(error: NstError) -> ExitCode:
 
     if isinstance(error, HomeError):
         return ExitCode.LOCAL
-    if isinstance(error, UnreachableError):
+    if isinstance(error, UnreachableError) or (isinstance(error, ApiError) and error.is_outage):
         return ExitCode.UNREACHABLE
     return ExitCode.REFUSED if isinstance(error, ApiError) else ExitCode.FAILED

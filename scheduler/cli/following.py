@@ -8,9 +8,10 @@ from typing import Any
 
 import typer
 
-from nst_core.client import Client, UnreachableError
+from nst_core.client import Client
 from nst_core.client.resources.items import Item, ItemStatus
 from nst_core.client.resources.jobs import Job, JobInput
+from nst_core.errors import NstError
 from scheduler.cli.exits import ExitCode, code_for_status
 from scheduler.cli.session import Session, print_json
 from scheduler.cli.transfer.downloads import Download, Follower
@@ -78,7 +79,7 @@ def follow(session: Session, client: Client, job: Job, download: Download | None
 
 @contextmanager
 def watching(session: Session, thing: str, watch: Sequence[str], *others: tuple[str, Sequence[str]]) -> Iterator[None]:
-    """If Ctrl-C or a lost connection ends the watching of a job or a training, print how to go on.
+    """If Ctrl-C or an outage ends the watching of a job or a training, print how to go on.
 
     `watch` is the command that watches it again, `others` are more commands with a few words before each.
     """
@@ -90,8 +91,9 @@ def watching(session: Session, thing: str, watch: Sequence[str], *others: tuple[
         for text, command in others:
             session.hint(text, *command)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    except UnreachableError:
-        session.hint(f"The {thing} is not lost. When the API answers again, watch it with", *watch)
+    except NstError as error:
+        if error.retryable:
+            session.hint(f"The {thing} is not lost. When the API answers again, watch it with", *watch)
         raise
 
 
@@ -102,7 +104,7 @@ def fetch_rest(session: Session, job: Job, download: Download) -> None:
         with transfer_bar(session.err, "writing", job.counts.succeeded, done=done) as advance:
             download.on_done = lambda count: advance()
             download.fetch_all()
-    except (OSError, UnreachableError, KeyboardInterrupt):
+    except (OSError, NstError, KeyboardInterrupt):
         session.note(f"\n{len(download.files):,} of {job.counts.succeeded:,} images are written.")
         session.hint("Fetch the rest with", "jobs", "results", job.id, "-o", download.target.text)
         raise
