@@ -10,6 +10,7 @@ import typer
 
 from nst_core.client import ApiError, Client
 from nst_core.client.resources.uploads import Upload
+from nst_core.errors import NstError
 from scheduler.cli.exits import ExitCode
 from scheduler.cli.session import Session
 from scheduler.cli.transfer.files import in_threads
@@ -119,13 +120,21 @@ def _send(client: Client, photos: Sequence[Hashed], sent: Sent, advance: Callabl
 
 @contextmanager
 def uploading(session: Session, thing: str) -> Iterator[None]:
-    """On Ctrl-C, print that nothing was submitted."""
+    """If Ctrl-C or an outage ends an upload, print that nothing was submitted."""
+
+    def say() -> None:
+        session.note(f"\nStopped during the upload; no {thing} was submitted.")
+        session.note("Repeat the command to continue the upload.")
+
     try:
         yield
     except KeyboardInterrupt:
-        session.note(f"\nStopped during the upload; no {thing} was submitted.")
-        session.note("Repeat the command to continue the upload.")
+        say()
         raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except NstError as error:
+        if error.retryable:
+            say()
+        raise
 
 
 def _unreadable(photo: Photo, error: OSError) -> Left:

@@ -3,10 +3,12 @@
 import io
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from nst_core.client import Client
 from scheduler.cli.app import run
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api
 
@@ -48,6 +50,12 @@ def nst(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 def _nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no command wait for an answer of the person who runs the tests."""
     monkeypatch.setattr("sys.stdin", io.StringIO())
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the client of commands not wait between its tries."""
+    monkeypatch.setattr("nst_core.client.Client", partial(Client, sleep=lambda seconds: None))
 
 
 @pytest.fixture

@@ -3,23 +3,15 @@
 import json
 import os
 import signal
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from nst_core.client import Client
 from scheduler.cli.exits import ExitCode
 from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, job_json, problem
 from tests.unit.scheduler.cli.conftest import Run
 
 DEAD = problem(503, "database_unavailable", "The database does not answer.")
-
-
-@pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the client of commands not wait between its tries."""
-    monkeypatch.setattr("nst_core.client.Client", partial(Client, sleep=lambda seconds: None))
 
 
 @pytest.mark.parametrize(

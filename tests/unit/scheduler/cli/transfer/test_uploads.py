@@ -131,6 +131,17 @@ def test_an_error_ends_an_upload_of_which_a_part_waits(api: CannedApi, here: Run
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.usefixtures("at_once")
+def test_an_outage_during_the_upload_says_how_to_go_on(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    folder = photos_in(tmp_path / "in", "a.jpg")
+    dead = problem(503, "blob_unavailable", "The storage does not answer.")
+    api.on("PUT", f"/v1/uploads/{upload_id(**{'a.jpg': b'a.jpg'})}/a.jpg", dead)
+    code, _, err = here("stylize", str(folder), *STYLIZE)
+    assert code == ExitCode.UNREACHABLE
+    assert "Stopped during the upload; no job was submitted.\nRepeat the command to continue the upload.\n" in err
+    assert err.endswith("nst: error: The storage does not answer. (blob_unavailable)\n")
+
+
 def test_a_changed_photo_is_uploaded_again(api: CannedApi, here: Run, tmp_path: Path) -> None:
     answer_job(api, item_json(0))
     for content in (b"first", b"other", b"first"):
