@@ -15,6 +15,7 @@ from nst_core.client.resources.items import Item, ItemStatus
 from nst_core.client.resources.jobs import Job
 from nst_core.errors import NstError, ProtocolError
 from scheduler.cli.transfer.files import in_threads, write_whole
+from scheduler.cli.transfer.names import readable
 from scheduler.cli.transfer.photos import Identity, Left
 from scheduler.cli.transfer.results import FORMATS, Target
 from scheduler.domain.codes import OUTPUT_IS_INPUT
@@ -51,6 +52,8 @@ class Download:
     _through: int = -1
     #: Ends the pauses of the fetch that is at work.
     _halt: threading.Event = field(default_factory=threading.Event)
+    #: The item that the single file is for.
+    _owner: dict[Path, int] = field(default_factory=dict)
 
     def halt(self) -> None:
         """Fetch no further results; the fetch that is at work in another thread ends with CancelledError."""
@@ -118,6 +121,9 @@ class Download:
         name = local_name(self.job, item)
         path = self.target.path_of(name)
         assert path is not None
+        # A job may get more images than were known when the place was chosen.
+        if self.target.file is not None and self._owner.setdefault(path, item.id) != item.id:
+            raise ProtocolError(f"{readable(path)} has another image of the job: give a folder.")
         if self.target.file is not None and FORMATS.get(name.suffix.lower()) != FORMATS[path.suffix.lower()]:
             raise ProtocolError(f"The image is a {name.suffix} file.")
         return path

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from nst_core.client.resources.jobs import DEFAULT_NAME, Job
+from nst_core.client.resources.jobs import DEFAULT_NAME, Job, JobStatus
 from nst_core.formats import IMAGE_SUFFIXES, JPEG_SUFFIXES
 from scheduler.cli.exits import PlaceError, UsageError
 from scheduler.cli.transfer.names import readable
@@ -92,7 +92,12 @@ def target_of(job: Job, text: str) -> Target:
     """Return the place that -o names for the results of an existing job; raise UsageError if it cannot be used."""
     if text.startswith(S3):
         raise UsageError("-o takes a folder here; the results of the job are already in the storage.")
-    return parse_target(text, ["s3://bucket/photo.jpg"], images=max(1, job.counts.total))
+    named = (job.input.count or 0) * len(job.styles)
+    target = parse_target(text, ["s3://bucket/photo.jpg"], images=max(1, named, job.counts.total))
+    if target.file is not None and not named and job.status in (JobStatus.QUEUED, JobStatus.PLANNING):
+        place = f"{readable(target.file)} is one file"
+        raise UsageError(f"{place}, and it is not known yet how many images {job.id} has: give a folder, or wait.")
+    return target
 
 
 def is_one_photo(text: str) -> bool:
