@@ -34,10 +34,11 @@ def see_through(
     if download is not None:
         fetch_rest(session, job, download)
     report(session, client, job, target.text, inputs.paths)
-    say_left(session, [*inputs.failed, *(download.failed.values() if download else ())])
+    left = [*inputs.failed, *(download.failed.values() if download else ())]
+    say_left(session, left)
     if as_json:
         print_json(job_json(client, job, inputs, download))
-    return code_of(job, inputs, download)
+    return code_of(job, left)
 
 
 def watch_only(session: Session, client: Client, job: Job, *, as_json: bool) -> ExitCode:
@@ -52,11 +53,12 @@ def watch_only(session: Session, client: Client, job: Job, *, as_json: bool) -> 
     return code_for_status(job.status)
 
 
-def code_of(job: Job, inputs: Inputs, download: Download | None) -> ExitCode:
-    """Return the exit code for a finished job; a missing file makes it PARTIAL even if the job succeeded."""
+def code_of(job: Job, left: Sequence[Left] = ()) -> ExitCode:
+    """Return the exit code for a job: PARTIAL if it has not ended, or if it succeeded but files are left out."""
+    if not job.status.is_terminal:
+        return ExitCode.PARTIAL
     code = code_for_status(job.status)
-    missing = inputs.failed or (download is not None and download.failed)
-    return ExitCode.PARTIAL if missing and code is ExitCode.OK else code
+    return ExitCode.PARTIAL if left and code is ExitCode.OK else code
 
 
 def follow(session: Session, client: Client, job: Job, download: Download | None = None) -> Job:

@@ -10,11 +10,11 @@ import typer
 
 from nst_core.client import Client
 from nst_core.client.resources.items import ItemStatus
-from nst_core.client.resources.jobs import Job
+from nst_core.client.resources.jobs import Job, JobStatus
 from scheduler.cli.commands.parameters import AsJson, Limit, Yes
 from scheduler.cli.deleting import confirm, say_deleted
 from scheduler.cli.exits import ExitCode, UsageError
-from scheduler.cli.following import fetch_rest, see_through, watch_only
+from scheduler.cli.following import code_of, fetch_rest, report, see_through, watch_only
 from scheduler.cli.options import parse_labels, parse_span, parse_status
 from scheduler.cli.session import Session, first, print_json, session_of
 from scheduler.cli.transfer.downloads import Download
@@ -207,7 +207,10 @@ def results(
     ] = None,
     errors: Annotated[bool, typer.Option("--errors", help="Print the failed images instead, as JSON lines.")] = False,
 ) -> ExitCode:
-    """Write the images of a job to a folder or a zip file, or print its results as JSON lines."""
+    """Write the images of a job to a folder or a zip file, or print its results as JSON lines.
+
+    If images are written, the exit code tells how the job ended; it is 3 while the job has not ended.
+    """
     session = session_of(context)
     if zip is not None and (output is not None or errors):
         raise UsageError("Give only one of --output, --zip and --errors.")
@@ -217,6 +220,9 @@ def results(
             zip.parent.mkdir(parents=True, exist_ok=True)
             for path in client.zip(job_id, zip):
                 session.note(f"→ {readable(path)}")
+            job = client.job(job_id)
+            _say_missing(session, client, job, job.counts.succeeded)
+            return code_of(job)
         elif output is not None:
             return _write(session, client, client.job(job_id), output)
         else:
@@ -231,5 +237,15 @@ def _write(session: Session, client: Client, job: Job, output: str) -> ExitCode:
     download = Download(client=client, job=job, target=target)
     fetch_rest(session, job, download)
     session.note(f"{count_of(len(download.files), 'image')} → {readable(output)}")
-    say_left(session, list(download.failed.values()))
-    return ExitCode.PARTIAL if download.failed else ExitCode.OK
+    left = list(download.failed.values())
+    say_left(session, left)
+    _say_missing(session, client, job, len(download.files))
+    return code_of(job, left)
+
+
+def _say_missing(session: Session, client: Client, job: Job, images: int) -> None:
+    """Print why there are not all images of a job, if the job is the reason."""
+    if not job.status.is_terminal:
+        session.note(f"The job is still {job.status}: {images:,} of {count_of(job.counts.total, 'image')}.")
+    elif job.status is not JobStatus.SUCCEEDED:
+        report(session, client, job, "")

@@ -115,6 +115,7 @@ def test_events_are_printed_as_json_lines(api: CannedApi, here: Run) -> None:
 
 
 def test_results_are_written_as_a_zip(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("succeeded", succeeded=4)))
     api.on("GET", "/v1/jobs/job_1/results.zip", Answer(body=b"PK"))
     code, out, err = here("jobs", "results", "job_1", "--zip", str(tmp_path / "out.zip"))
     assert (code, out, err) == (ExitCode.OK, "", f"→ {tmp_path}/out.zip\n")
@@ -131,6 +132,40 @@ def test_results_are_printed_or_written(api: CannedApi, here: Run, tmp_path: Pat
     assert here("jobs", "results", "job_1", "--errors")[1] == '{"id": 1}\n'
     assert here("jobs", "results", "job_1", "-o", str(tmp_path / "out"))[0] == ExitCode.OK
     assert (tmp_path / "out/sub/0__great_wave.jpg").read_bytes() == b"picture"
+
+
+@pytest.mark.parametrize("option", ["-o", "--zip"])
+@pytest.mark.parametrize(
+    ("status", "code", "word"),
+    [
+        ("partially_succeeded", ExitCode.PARTIAL, "! 1 of 3 images in 1.0 s (1.0 images/s)\n✗ 1.jpg"),
+        ("failed", ExitCode.FAILED, "✗ The job failed: Too many images failed. (too_many_failures)\n✗ 1.jpg"),
+        ("cancelled", ExitCode.CANCELLED, "✗ Cancelled after 1 of 3 images in 1.0 s (1.0 images/s)\n✗ 1.jpg"),
+    ],
+)
+def test_results_of_a_job_that_did_not_succeed_say_so(
+    api: CannedApi, here: Run, tmp_path: Path, option: str, status: str, code: ExitCode, word: str
+) -> None:
+    error = {"code": "too_many_failures", "message": "Too many images failed."} if status == "failed" else None
+    ended = {"finished_at": "2026-11-22T01:00:02Z", "error": error}
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json(status, total=3, succeeded=1, failed=2, **ended)))
+    api.on("GET", "/v1/jobs/job_1/items?limit=200&status=succeeded", Answer(body={"data": [item_json(0)]}))
+    api.on("GET", "/v1/jobs/job_1/items?limit=10&status=failed", Answer(body={"data": [item_json(1, "failed")]}))
+    api.on("GET", "/v1/jobs/job_1/items/0/output", Answer(body=b"picture"))
+    api.on("GET", "/v1/jobs/job_1/results.zip", Answer(body=b"PK"))
+    got, out, err = here("jobs", "results", "job_1", option, str(tmp_path / "out"))
+    assert (got, out) == (code, "")
+    assert f"{tmp_path}/out\n{word}" in err
+
+
+@pytest.mark.parametrize("status", ["running", "paused"])
+def test_results_of_a_job_that_has_not_ended_say_so(api: CannedApi, here: Run, tmp_path: Path, status: str) -> None:
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json(status, total=10, succeeded=1)))
+    api.on("GET", "/v1/jobs/job_1/items?limit=200&status=succeeded", Answer(body={"data": [item_json(0)]}))
+    api.on("GET", "/v1/jobs/job_1/items/0/output", Answer(body=b"picture"))
+    code, out, err = here("jobs", "results", "job_1", "-o", str(tmp_path / "out"))
+    assert (code, out) == (ExitCode.PARTIAL, "")
+    assert err.endswith(f"1 image → {tmp_path}/out\nThe job is still {status}: 1 of 10 images.\n")
 
 
 def test_a_job_is_deleted_and_its_images_stay(api: CannedApi, here: Run) -> None:
