@@ -1,10 +1,12 @@
 """Backup of a home folder, and its restoration."""
 
+import fcntl
 import os
+import secrets
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -19,6 +21,8 @@ from scheduler.operations.restore import restore as restore_home
 
 #: Standard input or output.
 _PIPE = Path("-")
+#: The names of files that are being written.
+_PART = ".nst-backup-{}.part"
 
 
 def backup(
@@ -80,16 +84,43 @@ def _target(path: Path) -> Iterator[tuple[IO[bytes], str]]:
         path = path / time.strftime("nst-%Y%m%d-%H%M%S.tar", time.gmtime())
     if path.exists():
         raise BackupError(f"{path} exists already.")
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    try:
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
-            yield file, str(path)
-            file.flush()
-            os.fsync(file.fileno())
+    with _part(path.parent) as (part, file):
+        yield file, str(path)
+        file.flush()
+        os.fsync(file.fileno())
+        if path.exists():  # another backup was faster
+            raise BackupError(f"{path} exists already.")
         part.rename(path)
-    finally:
-        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _part(folder: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+    """Give a new file for a backup that is being written. What killed backups left in the folder is deleted.
+
+    The file is locked until its backup ends, also when it is killed. So two backups never have the same one, and none
+    deletes that of another.
+    """
+    for left in folder.glob(_PART.format("*")):
+        with suppress(OSError), open(left, "r+b") as unused:
+            fcntl.flock(unused, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
+    while True:
+        part = folder / _PART.format(secrets.token_hex(6))
+        try:
+            number = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            error.filename = str(folder)  # not the name that nobody chose
+            raise
+        with open(number, "wb") as file:
+            with suppress(OSError):  # without locks, nothing is deleted either
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not part.exists():
+                continue  # deleted by another backup before it was locked
+            try:
+                yield part, file
+            finally:
+                part.unlink(missing_ok=True)
+            return
 
 
 @contextmanager

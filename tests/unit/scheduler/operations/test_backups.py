@@ -1,14 +1,18 @@
 """The commands nst backup and nst restore."""
 
+import fcntl
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from scheduler.cli.exits import ExitCode
+from scheduler.local.backup import Backup, HomeBackup, _scratch
 from scheduler.local.home import Home
 from tests.unit.scheduler.cli.conftest import Run
 
@@ -60,10 +64,52 @@ def test_no_file_is_replaced_and_none_is_left_half_written(home: Home, tmp_path:
     code, _, err = nst("backup", str(file))
     assert (code, err) == (ExitCode.LOCAL, f"nst: error: {file} exists already. (backup_failed)\n")
     assert file.read_bytes() == b"older backup"
+    code, _, err = nst("backup", str(tmp_path / "missing" / "nst.tar"))
+    assert (code, err) == (ExitCode.LOCAL, f"nst: error: {tmp_path}/missing: No such file or directory (ENOENT)\n")
     home.database.write_bytes(b"")
     code, _, err = nst("backup", str(tmp_path / "other.tar"))
     assert (code, "(backup_failed)" in err) == (ExitCode.LOCAL, True)
     assert {path.name for path in tmp_path.iterdir()} == {"home", "nst.tar"}
+
+
+@pytest.mark.parametrize("other_home", [False, True])
+def test_a_second_backup_to_the_same_file_leaves_the_first_alone(
+    home: Home, tmp_path: Path, nst: Run, monkeypatch: pytest.MonkeyPatch, other_home: bool
+) -> None:
+    file, write = tmp_path / "nst.tar", HomeBackup.write
+    shutil.copytree(home.folder, tmp_path / "other")
+    ended: list[tuple[int, str, str]] = []
+
+    def interrupted(backup: HomeBackup, target: IO[bytes]) -> Backup:
+        monkeypatch.setattr(HomeBackup, "write", write)
+        with _scratch(home):  # as if the first one was still reading
+            second = ["backup", str(file), "--home", str(tmp_path / "other") if other_home else str(home.folder)]
+            ended.append(nst(*second))
+        return write(backup, target)
+
+    monkeypatch.setattr(HomeBackup, "write", interrupted)
+    code, _, err = nst("backup", str(file), "--home", str(home.folder))
+    if other_home:
+        # The second one was faster.
+        assert (ended[0][0], code) == (ExitCode.OK, ExitCode.LOCAL)
+        assert f"nst: error: {file} exists already. (backup_failed)\n" in err
+    else:
+        assert (ended[0][0], "Another backup of" in ended[0][2]) == (ExitCode.LOCAL, True)
+        assert code == ExitCode.OK
+    assert nst("restore", str(file), "--home", str(tmp_path / "new"))[0] == ExitCode.OK
+    assert {path.name for path in tmp_path.iterdir()} == {"home", "other", "nst.tar", "new"}
+
+
+def test_what_killed_backups_left_is_removed_by_the_next_one(home: Home, tmp_path: Path, nst: Run) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    for name in (".nst-backup-000000000001.part", ".nst-backup-000000000002.part", "mine.part"):
+        (folder / name).write_bytes(b"half")
+    # The second one is still written.
+    with open(folder / ".nst-backup-000000000002.part", "ab") as busy:
+        fcntl.flock(busy, fcntl.LOCK_EX)
+        assert nst("backup", str(folder / "nst.tar"))[0] == ExitCode.OK
+    assert {path.name for path in folder.iterdir()} == {".nst-backup-000000000002.part", "mine.part", "nst.tar"}
 
 
 def test_what_cannot_be_restored_is_one_line(tmp_path: Path, nst: Run) -> None:
