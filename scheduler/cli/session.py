@@ -67,7 +67,7 @@ class Session:
         if not url:
             raise UsageError("No API is known: run `nst up`, or give --url and --api-key (NST_URL, NST_API_KEY).")
         # The key in the home folder belongs to that stack; it must not be sent to another API.
-        own_key = last.api_key if last is not None and last.url == url else ""
+        own_key = last.api_key if last is not None and _same_address(last.url, url) else ""
         return Client(url, self.api_key or own_key, sleep=pause, on_silence=Silence(self.err, url))
 
     def show(self, value: _Value, view: Callable[[_Value], RenderableType], *, as_json: bool) -> None:
@@ -97,6 +97,16 @@ class Session:
             given += ["--home", str(self.home)]
         command = shlex.join(["nst", *given, *words])
         self.err.print(f"{text} [bold]{escape(command)}[/]", soft_wrap=True)
+
+
+def _same_address(one: str, other: str) -> bool:
+    """Return whether two texts are the address of the same API: a last slash and upper case make no difference."""
+    import httpx
+
+    try:
+        return httpx.URL(one.rstrip("/")) == httpx.URL(other.rstrip("/"))
+    except (httpx.InvalidURL, ValueError):
+        return False
 
 
 def session_of(context: typer.Context) -> Session:

@@ -19,12 +19,24 @@ def test_address_and_key_come_from_the_home_folder(api: CannedApi, nst: Run, tmp
     assert api.requests[-1].headers["Authorization"] == "Bearer nst_of_home"
 
 
+@pytest.mark.parametrize("url", ["{url}", "{url}/", "HTTP{rest}", "{url}//"])
+def test_the_key_of_the_home_folder_is_sent_to_its_own_address_however_that_is_written(
+    api: CannedApi, nst: Run, tmp_path: Path, url: str
+) -> None:
+    home = Home(tmp_path / "home")
+    with home.locked():
+        home.write_client(ClientConfig(url=api.url, api_key="nst_of_home"))
+    assert nst("--url", url.format(url=api.url, rest=api.url[4:]), "styles", "list")[0] == ExitCode.OK
+    assert api.requests[-1].headers["Authorization"] == "Bearer nst_of_home"
+
+
 def test_the_key_of_the_home_folder_is_not_sent_to_another_address(api: CannedApi, nst: Run, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     with home.locked():
         home.write_client(ClientConfig(url="http://127.0.0.1:1", api_key="nst_of_home"))
-    nst("--url", api.url, "styles", "list")
-    assert "Authorization" not in api.requests[-1].headers
+    for url in (api.url, api.url + "/v2", api.url.replace("//", "//user@")):
+        nst("--url", url, "styles", "list")
+        assert "nst_of_home" not in api.requests[-1].headers.get("Authorization", "")
 
 
 def test_a_slow_api_is_reported(api: CannedApi, here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
