@@ -68,6 +68,11 @@ COMMANDS = (
     LazyCommand("bootstrap-key", "local:bootstrap_key", help="Print a new first API key.", panel=_CLUSTER),
 )
 
+#: Options before the command, which are understood after it too.
+_EVERYWHERE = ("--url", "--api-key", "--home")
+#: Commands that have such an option of their own.
+_OWN = {"webhooks": "--url", **dict.fromkeys(("up", "demo", "backup", "restore"), "--home")}
+
 _app = typer.Typer(
     name="nst",
     help="Neural style transfer in bulk: give photos the look of a painting.",
@@ -154,21 +159,21 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def hoisted(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with --url and --api-key moved before the command, wherever they were given.
+    """Return the arguments with --url, --api-key and --home moved before the command, wherever they were given.
 
-    `nst webhooks` has a --url option of its own, which stays where it is.
+    What a command has an option of its own for stays where it is.
     """
     words = list(arguments)
     start = 0
     while start < len(words) and words[start].startswith("-"):
-        start += 2 if words[start] in ("--url", "--api-key", "--home") else 1
-    own = ("--api-key",) if words[start : start + 1] == ["webhooks"] else ("--api-key", "--url")
+        start += 2 if words[start] in _EVERYWHERE else 1
+    own = _OWN.get("".join(words[start : start + 1]))
     front, rest = words[:start], list[str]()
     later = iter(words[start:])
     for word in later:
         if word == "--":
             rest += [word, *later]
-        elif word.partition("=")[0] in own:
+        elif (name := word.partition("=")[0]) in _EVERYWHERE and name != own:
             front += [word] if "=" in word else [word, *islice(later, 1)]
         else:
             rest.append(word)

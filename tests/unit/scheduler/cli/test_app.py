@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nst_core import __version__
-from scheduler.cli.app import hoisted
+from scheduler.cli.app import _EVERYWHERE, _OWN, COMMANDS, hoisted
 from scheduler.cli.exits import ExitCode
 from scheduler.local.servers import free_port
 from tests.unit.scheduler.canned_api import Answer, CannedApi, job_json, problem
@@ -67,10 +67,25 @@ def test_address_and_key_may_come_after_the_command(api: CannedApi, nst: Run) ->
     for words in (
         ["jobs", "show", "--", "--url", "x"],
         ["--home", "h", "webhooks", "update", "w", "--url", "x"],
+        *([command, "--home", "h"] for command in ("up", "demo", "backup", "restore")),
         ["--url", "a", "--url", "b", "jobs", "list"],
     ):
         assert hoisted(words) == words
+    assert hoisted(["doctor", "--home", "h", "--json"]) == ["--home", "h", "doctor", "--json"]
     assert hoisted(["--url", "a", "jobs", "list", "--url", "b"]) == ["--url", "a", "--url", "b", "jobs", "list"]
+
+
+def test_options_of_a_command_that_are_also_before_it_are_known() -> None:
+    own = {
+        (lazy.name, option)
+        for lazy in COMMANDS
+        for command in (lazy.load(),)
+        for each in (command, *getattr(command, "commands", {}).values())
+        for param in each.params
+        for option in param.opts
+        if option in _EVERYWHERE
+    }
+    assert own == set(_OWN.items())
 
 
 @pytest.mark.parametrize(
