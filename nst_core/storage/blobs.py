@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import IO, Any
 
 import boto3
@@ -34,6 +35,8 @@ _PART_BYTES = 8 * 2**20
 #: By default boto3 holds ten parts at the same time, one in each of its threads.
 _ONE_PART_AT_ONCE = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, use_threads=False)
 _PIECE_BYTES = 1 << 20
+#: The first bytes of a file of gzip that are decompressed together.
+_WINDOW_BYTES = 256
 #: Bodies up to this size are sent without asking. Servers read that much of a request that they refuse.
 _UNASKED_BYTES = 256 << 10
 #: Attempts at a download: boto3 retries requests, but not a download that breaks off.
@@ -327,17 +330,36 @@ def _pieces(uri: BlobUri, answer: Any) -> Iterator[bytes]:
 
 
 def _unzipped(uri: BlobUri, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield decompressed pieces; unchanged pieces if the content is not compressed although the header says so."""
-    unzip, first = zlib.decompressobj(wbits=31), next(pieces, b"")
+    """Yield decompressed pieces; unchanged pieces if the content is not compressed although the header says so.
+
+    Several files of gzip one after the other are one too, and zeros may follow each of them.
+    """
+    first = next(pieces, b"")
     if not first.startswith(b"\x1f\x8b"):
         yield first
         yield from pieces
         return
-    piece: bytes | None = first
+    unzip, window, found = zlib.decompressobj(wbits=31), _WINDOW_BYTES, bytearray()
     try:
-        while piece is not None and not unzip.eof:
-            yield unzip.decompress(piece, _PIECE_BYTES)
-            piece = unzip.unconsumed_tail or next(pieces, None)
+        for piece in chain([first], pieces):
+            left = memoryview(piece)
+            while left:
+                # zlib copies what it does not use, so a file that may be tiny gets few bytes at first.
+                part, window = left[:window], min(2 * window, _PIECE_BYTES)
+                if unzip.eof:
+                    rest = bytes(part).lstrip(b"\0")
+                    left = left[len(part) - len(rest) :]
+                    unzip = zlib.decompressobj(wbits=31) if rest else unzip
+                    continue
+                found += unzip.decompress(part, _PIECE_BYTES)
+                unused = unzip.unused_data if unzip.eof else unzip.unconsumed_tail
+                left = left[len(part) - len(unused) :]
+                window = _WINDOW_BYTES if unzip.eof else window
+                if len(found) >= _PIECE_BYTES:
+                    yield bytes(found)
+                    found.clear()
+            yield bytes(found)
+            found.clear()
     except zlib.error as error:
         raise BlobInvalidError(f"{uri} is marked as compressed but cannot be decompressed.") from error
     if not unzip.eof:
