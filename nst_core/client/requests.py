@@ -4,7 +4,7 @@ import base64
 import json
 import uuid
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -18,6 +18,8 @@ from nst_core.errors import ConfigError
 #: Entries of a page of a list.
 PAGE = 200
 _PATIENCE_S = 30.0
+#: The longest part of a path, and the longest query. httpx takes addresses of 64 KiB, where a byte may be %FF.
+_PART_BYTES, _QUERY_BYTES = 4 << 10, 16 << 10
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -43,23 +45,36 @@ def path_of(*parts: str) -> str:
     for part in parts:
         if part in ("", ".", ".."):
             raise ConfigError(f"{part!r} is not a valid id or name.")
-    return "/".join(["/v1", *(quote(part, safe="") for part in parts)])
+    return "/".join(["/v1", *(quote(_text(part), safe="") for part in parts)])
 
 
 def upload_path(upload_id: str, name: str) -> str:
     """Return the path for a file; slashes in its name separate folders."""
-    return f"{path_of('uploads', upload_id)}/{quote(name, safe='/')}"
+    return f"{path_of('uploads', upload_id)}/{quote(_text(name), safe='/')}"
 
 
 def query_of(**values: Any) -> dict[str, str | int]:
-    """Return a query without None values; times without a time zone get that of this machine."""
+    """Return a query without None values; times without a time zone get that of this machine.
+
+    Raises ConfigError for what no query can have.
+    """
     query: dict[str, str | int] = {}
     for name, value in values.items():
         if isinstance(value, datetime):
-            query[name] = value.astimezone().isoformat()
+            query[name] = in_utc(value).isoformat()
         elif value is not None:
-            query[name] = value.value if isinstance(value, Enum) else value
+            plain = value.value if isinstance(value, Enum) else value
+            query[name] = plain
+    _text("".join(f"{name}{value}" for name, value in query.items()), most_bytes=_QUERY_BYTES)
     return query
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Return a time in UTC; one without a time zone is of this machine. Raises ConfigError if UTC has no such time."""
+    try:
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError, OSError) as error:  # what the C library says of the first and last years
+        raise ConfigError(f"The time {moment.isoformat()} is too early or too late.") from error
 
 
 def once_only(idempotency_key: str | None = None) -> dict[str, str]:
@@ -97,3 +112,14 @@ def body_of(request: Request) -> dict[str, Any]:
         reason = "a number that is too large, a text with half a character, or too many levels"
         raise ConfigError(f"The request cannot be sent: it has {reason}.") from error
     return body
+
+
+def _text(text: str, *, most_bytes: int = _PART_BYTES) -> str:
+    """Return a text for an address; raise ConfigError if it is too long or was not UTF-8."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise ConfigError(f"{text!r} is not valid UTF-8.") from None
+    if size > most_bytes:
+        raise ConfigError(f"A text of {size:,} bytes is too long: {text[:40]!r} and so on.")
+    return text

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, cast, get_args
 
 from nst_core.blends import is_blend, parse_blend, styles_of, text_of
+from nst_core.client.requests import in_utc
 from nst_core.client.resources.jobs import MAX_REGIONS, STROKES, JobStatus, Priority, StrokeName, Upscale
 from nst_core.errors import ConfigError
 from scheduler.cli.exits import UsageError
@@ -29,6 +30,8 @@ def parse_fields(options: Sequence[str]) -> dict[str, Any]:
             parsed[name] = json.loads(text)
         except (ValueError, RecursionError):
             parsed[name] = text
+        except RecursionError:
+            raise UsageError(f"The value of --set {name} is nested too deeply.") from None
     return parsed
 
 
@@ -56,11 +59,19 @@ def job_terms(
     return {
         "metadata": parse_labels(labels),
         "expires_after_s": None if expires_after is None else parse_span(expires_after),
-        "deadline": None if deadline is None else deadline.astimezone(),
+        "deadline": None if deadline is None else parse_moment(deadline),
         "priority": priority,
         "max_failures": failures,
         "max_attempts": attempts,
     }
+
+
+def parse_moment(moment: datetime) -> datetime:
+    """Return a local time in UTC; raise UsageError if UTC has no such time."""
+    try:
+        return in_utc(moment)
+    except ConfigError as error:
+        raise UsageError(error.message) from error
 
 
 def parse_span(text: str, *, zero: bool = False) -> float:

@@ -8,7 +8,7 @@ import typer
 from nst_core.client.resources.jobs import Priority
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; everything else goes to standard error.")]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most this many.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10**9, help="Show at most this many.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting.")]
 Fields = Annotated[
     list[str] | None,

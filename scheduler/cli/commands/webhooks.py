@@ -1,7 +1,7 @@
 """`nst webhooks`: send events to an address, and see what became of the messages."""
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -10,6 +10,7 @@ from nst_core.client import Client
 from nst_core.client.resources.webhooks import Delivery, DeliveryStatus
 from scheduler.cli.commands.parameters import AsJson, Limit
 from scheduler.cli.exits import ExitCode, UsageError
+from scheduler.cli.options import parse_moment
 from scheduler.cli.session import first, session_of
 from scheduler.cli.ui.webhooks import deliveries_table, delivery_line, webhook_page, webhooks_table
 
@@ -128,12 +129,12 @@ def replay(
     session = session_of(context)
     if delivery_id is not None and since is not None:
         raise UsageError("Give a delivery or --since, not both.")
+    moment = None if since is None else parse_moment(since)
     with session.client() as client:
         if delivery_id is not None:
             client.webhooks.replay(webhook_id, delivery_id)
             count = 1
         else:
-            moment = None if since is None else since.astimezone(UTC)
             count = client.webhooks.replay_failed(webhook_id, since=moment)
     session.note(f"{count:,} {'message is' if count == 1 else 'messages are'} being sent again.")
 

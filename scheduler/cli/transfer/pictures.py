@@ -18,6 +18,9 @@ def read_pictures(session: Session, client: Client, texts: Sequence[str]) -> lis
 
     Raises UsageError if one of them cannot be used.
     """
+    for text in texts:
+        if "\0" in text:
+            raise UsageError(f"{text!r} is not the name of a file.")
     paths = {path.resolve(): path for path in map(Path, (text for text in texts if not text.startswith(S3)))}
     for path in paths.values():
         if path.is_dir():

@@ -3,6 +3,9 @@
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,18 @@ from scheduler.cli.app import _EVERYWHERE, _OWN, COMMANDS, hoisted
 from scheduler.cli.exits import ExitCode
 from scheduler.local.servers import free_port
 from tests.unit.scheduler.canned_api import Answer, CannedApi, job_json, problem
+from tests.unit.scheduler.canned_runs import run_json
 from tests.unit.scheduler.cli.conftest import STYLE, Run
+
+
+@contextmanager
+def local_zone(monkeypatch: pytest.MonkeyPatch, name: str) -> Iterator[None]:
+    """Let this machine be in a time zone for the block."""
+    with monkeypatch.context() as changes:
+        changes.setenv("TZ", name)
+        time.tzset()
+        yield
+    time.tzset()
 
 
 def one_line(text: str) -> str:
@@ -124,6 +138,55 @@ def test_a_usage_error_is_one_line_and_exit_code_2(nst: Run, arguments: list[str
     assert (code, out) == (ExitCode.USAGE, "")
     assert one_line(err).startswith("nst: error: ")
     assert message in err
+
+
+HALF, LONG = "a\udcff", "x" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["jobs", "show", HALF], ExitCode.FAILED, "is not valid UTF-8. (config_invalid)"),
+        (["jobs", "events", HALF], ExitCode.FAILED, "is not valid UTF-8. (config_invalid)"),
+        (["jobs", "list", "--method", HALF], ExitCode.FAILED, "is not valid UTF-8. (config_invalid)"),
+        (["jobs", "list", "--label", f"{HALF}=a"], ExitCode.FAILED, "is not valid UTF-8. (config_invalid)"),
+        (["styles", "watch", HALF], ExitCode.FAILED, "is not valid UTF-8. (config_invalid)"),
+        (["stylize", "s3://b/a.jpg", "-o", "x", "-s", HALF], ExitCode.FAILED, "is not valid UTF-8. (config_invalid)"),
+        (["jobs", "show", LONG], ExitCode.FAILED, "A text of 100,000 bytes is too long"),
+        (["jobs", "list", "--label", f"a={LONG}"], ExitCode.FAILED, "is too long"),
+        (["runs", "fork", "night", "--set", f"a={HALF}"], ExitCode.FAILED, "cannot be sent"),
+        (["runs", "fork", "night", "--set", "a=NaN"], ExitCode.FAILED, "cannot be sent"),
+        (["runs", "fork", "night", "--set", "a=1e400"], ExitCode.FAILED, "cannot be sent"),
+        (["runs", "fork", "night", "--set", "a=" + "[" * 100_000], ExitCode.USAGE, "--set a is nested too deeply"),
+        (["jobs", "list", "-n", "9" * 30], ExitCode.USAGE, "less than or equal to 1000000000"),
+        (
+            ["stylize", "s3://b/a.jpg", "-o", "x", "-s", "great_wave", "--mask", "a\0"],
+            ExitCode.USAGE,
+            "is not the name of a file. (usage)",
+        ),
+        (
+            ["stylize", "s3://b/a.jpg", "-o", "x", "-s", "great_wave", "--deadline", "0001-01-01"],
+            ExitCode.USAGE,
+            "The time 0001-01-01T00:00:00 is too early or too late. (usage)",
+        ),
+        (["webhooks", "replay", "whk_1", "--since", "0001-01-01"], ExitCode.USAGE, "is too early or too late. (usage)"),
+        (
+            ["webhooks", "replay", "whk_1", "--since", "9999-12-31T23:59:59"],
+            ExitCode.USAGE,
+            "is too early or too late. (usage)",
+        ),
+    ],
+)
+def test_hostile_text_is_one_line_and_never_a_traceback(
+    api: CannedApi, here: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: ExitCode, said: str
+) -> None:
+    runs = {"data": [run_json("succeeded")]}
+    api.on("GET", "/v1/runs?limit=1&name=night", Answer(body=runs))
+    zone = "America/New_York" if "9999-12-31T23:59:59" in arguments else "Europe/Berlin"
+    with local_zone(monkeypatch, zone):
+        got, out, err = here(*arguments)
+    assert (got, out) == (code, "")
+    assert said in one_line(err)
 
 
 def test_an_api_that_does_not_answer_is_exit_code_5(nst: Run) -> None:
