@@ -43,7 +43,8 @@ class SchedulerSettings(BrokerSettings, StorageSettings, MetricsSettings, LogSet
     chunk_s: float = Field(60.0, gt=0)
     #: Inputs that are planned in one transaction.
     plan_page: int = Field(200, ge=1, le=1000)
-    #: The most chunks that wait in Redis, plus one for each worker; the others wait in the database.
+    #: The most chunks that wait in Redis, and never more than there are workers; urgent jobs may double it. The others
+    #: wait in the database.
     dispatch_window: int = Field(8, ge=1)
     #: The same for the method optimize, whose chunks have one image each and take minutes.
     optimize_window: int = Field(2, ge=1)

@@ -109,7 +109,7 @@ def _section(style: ShippedStyle) -> str:
     options = "".join(f" --{name} {value}" for name, value in look.items())
     steps = sum(each["steps"] for each in made["runs"] if each.get("trained") != "identity")
     facts = {
-        "shown": f"`nst stylize PHOTO --style {style.name}{options}`",
+        "shown": f"`nst stylize PHOTO --style {style.name}{options} -o OUT`",
         "painting": f"{card['artist']}, {card['title']}, {card['year']}",
         "rights": card["rights"],
         "training": f"preset {made['preset']}, {steps:,} steps, stroke {made['stroke']:g}, "

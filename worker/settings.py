@@ -56,8 +56,9 @@ class WorkerSettings(BrokerSettings, StorageSettings, MetricsSettings, LogSettin
     cache_bytes: int = Field(default=512 << 20, ge=0)
     #: The most pixels that a photo may have before it is scaled down to the job's max_px.
     max_pixels: int = Field(default=MAX_PHOTO_PIXELS, ge=1)
-    #: Bytes of memory that this worker may use; empty means 80 % of the machine's or of its control group's. Photos,
-    #: optimisations and trainings that need more are refused.
+    #: Bytes of memory that this worker may use; empty means 80 % of the machine's or of its control group's. Larger
+    #: photos go through the network in strips, and optimisations in tiles. What still does not fit is refused; a
+    #: training is tried again later, because another worker may be larger.
     memory_bytes: int | None = Field(default=None, ge=1)
     #: The most pixels of a photo after that; empty means as many as fit into the memory. What is too large for the
     #: network as a whole goes through it in strips, which need less memory.

@@ -233,15 +233,15 @@ class JobTerms(BaseModel):
     )
     forms: Forms | None = Field(
         None,
-        description="What a picture shows where the photo is flat, as in a sky. planes: planes of light and shade, "
-        "between lines of the photo that run on there; for styles with facets, such as udnie. Default: with the stroke "
-        "varied faint clouds, and else nothing. Only for the method feedforward.",
+        description="planes: flat areas such as skies and walls are filled with facets of light and shade, along lines "
+        "that extend the photo's edges; for styles with facets, such as udnie. Default: with the stroke varied faint "
+        "clouds, and else nothing. Only for the method feedforward.",
     )
     upscale: Upscale = Field(
         1,
-        description="How many times as long as the painted picture's the sides of the result are. A network adds the "
-        "lines that an enlargement lacks; photos are painted in their own size, or in that of `output.max_px`. Only "
-        "for the method feedforward.",
+        description="Enlarge the results: 2 or 4 times the width and height. A network adds the lines that an "
+        "enlargement lacks; photos are painted in their own size, or in that of `output.max_px`. Only for the method "
+        "feedforward.",
     )
     priority: Priority = Field(Priority.NORMAL, description="Relative to the other jobs of the same tenant.")
     deadline: Moment | None = Field(
@@ -426,7 +426,7 @@ class CheckProblem(Resource):
     code: str
     message: str
     pointer: str | None = Field(None, description="JSON pointer of the field in the request.")
-    line: int | None = Field(None, description="Line of the manifest, from 1; empty lines are not counted.")
+    line: int | None = Field(None, description="Line of the manifest, from 1, counting blank lines and comments.")
     input: str | None = Field(None, description="The address of the photo.")
 
 
@@ -444,7 +444,7 @@ class Check(Resource):
             "problems": [
                 {
                     "code": "input_invalid",
-                    "message": 'Line 17 of the manifest: it is no JSON object with a text "input".',
+                    "message": 'Line 17 of the manifest: it is not a JSON object with a text "input".',
                     "pointer": None,
                     "line": 17,
                     "input": None,

@@ -35,7 +35,9 @@ def list_jobs(
     context: typer.Context,
     limit: Limit = 20,
     status: Annotated[str | None, typer.Option(help="Only jobs with this status.", metavar="STATUS")] = None,
-    method: Annotated[str | None, typer.Option(help="Only jobs with this method.", metavar="METHOD")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Only jobs with this method: feedforward or optimize.", metavar="METHOD")
+    ] = None,
     label: Annotated[
         list[str], typer.Option(metavar="KEY=VALUE", help="Only jobs with this label. Can be repeated.")
     ] = [],  # noqa: B006  Typer takes no tuple
@@ -203,7 +205,13 @@ def results(
     job_id: JobId,
     output: Annotated[str | None, typer.Option("--output", "-o", help="Write the images to this folder.")] = None,
     zip: Annotated[
-        Path | None, typer.Option("--zip", help="Write images and reports to this zip file.", dir_okay=False)
+        Path | None,
+        typer.Option(
+            "--zip",
+            help="Write images and reports to this zip file, NAME.zip. A file holds at most 50,000 images; further "
+            "ones go to NAME-2.zip and so on.",
+            dir_okay=False,
+        ),
     ] = None,
     errors: Annotated[bool, typer.Option("--errors", help="Print the failed images instead, as JSON lines.")] = False,
 ) -> ExitCode:

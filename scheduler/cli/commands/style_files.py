@@ -30,8 +30,8 @@ def import_style(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="Checkpoint of pytorch/examples or lengstrom/fast-style-transfer (.npz), weights of nst, or a folder "
-            "written by nst styles export.",
+            help="Checkpoint of pytorch/examples or gordicaleksa/pytorch-neural-style-johnson, an .npz of "
+            "lengstrom/fast-style-transfer, weights of nst, or a folder written by nst styles export.",
             exists=True,
         ),
     ],

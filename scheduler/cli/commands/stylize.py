@@ -84,9 +84,9 @@ _Regions = Annotated[
     typer.Option(
         "--region",
         metavar="STYLE=MASK",
-        help="A part of the photos in a style of its own, or in a blend: that where the picture MASK is white. Repeat "
-        "the option for up to 8; where they overlap, later ones lie over earlier ones. The rest is painted in --style. "
-        "Without =MASK the lines of a manifest name the masks.",
+        help="Paint the white area of the image MASK in STYLE (a style or a blend). Up to 8 times; where areas "
+        "overlap, later ones lie over earlier ones. The rest is painted in --style. Without =MASK the lines of a "
+        "manifest name the masks.",
     ),
 ]
 _Faces = Annotated[
@@ -115,16 +115,16 @@ _Stroke = Annotated[
 _Forms = Annotated[
     Forms | None,
     typer.Option(
-        help="What pictures show where photos are flat, as in a sky. planes: planes of light and shade between lines "
-        "of the photo that run on there, for styles with facets, such as udnie.",
+        help="planes: Fill flat areas such as skies and walls with facets of light and shade, along lines that extend "
+        "the photo's edges. For styles with facets, such as udnie.",
     ),
 ]
 _Upscale = Annotated[
     int,
     typer.Option(
         metavar="1|2|4",
-        help="How many times as long as the painted picture's the sides of the results are. Photos are painted in "
-        "their own size, or with --max-px in that size.",
+        help="Enlarge the results: 2 or 4 times the width and height. Photos are painted in their own size, or with "
+        "--max-px in that size.",
     ),
 ]
 _Format = Annotated[Format, typer.Option(help="File format of the results.")]
