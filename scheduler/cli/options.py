@@ -28,7 +28,7 @@ def parse_fields(options: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"--set takes FIELD=VALUE, such as --set tv_weight=10, not {option!r}.")
         try:
             parsed[name] = json.loads(text)
-        except (ValueError, RecursionError):
+        except ValueError:
             parsed[name] = text
         except RecursionError:
             raise UsageError(f"The value of --set {name} is nested too deeply.") from None

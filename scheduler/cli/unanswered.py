@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 import typer
 
 from nst_core.client import ApiError, Client, UnreachableError
+from nst_core.client.requests import body_of
 from nst_core.client.resources.base import Request
 from nst_core.errors import ConfigError
 from nst_core.system.files import cache_folder, own_folder, write_private
@@ -34,7 +35,7 @@ def submitting(
     If this answer does not come either, print how to go on. `listing` is the command that lists such things, `place`
     what the request does not tell, such as the run that is forked.
     """
-    name = _name_of(client.url, place, request.model_dump_json(exclude_unset=True))
+    name = _name_of(client.url, place, json.dumps(body_of(request)))
     kept = _read()
     known = kept.pop(name, None)
     if known is not None:
