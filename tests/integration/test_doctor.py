@@ -99,7 +99,9 @@ def mark(settings: BrokerSettings) -> None:
 
 
 def found_by(*checks: Check) -> dict[str, Finding]:
-    return {finding.check: finding for finding in run_all(checks)}
+    """Run checks, and give them more time: this machine may be busy."""
+    patient = [replace(check, limit_s=120.0) for check in checks]
+    return {finding.check: finding for finding in run_all(patient)}
 
 
 def diagnosed(without: tuple[str, ...] = ("engine", "storage_styles")) -> dict[str, Finding]:

@@ -90,10 +90,10 @@ def test_regions_by_tiles_are_those_of_the_whole_picture(term: str) -> None:
     check_equal(whole, cut, picture, within=1e-9)
 
 
-@pytest.mark.parametrize("side", [2, 30])
-def test_small_tiles_and_those_without_a_position_of_a_layer_change_nothing(side: int) -> None:
+@pytest.mark.parametrize(("side", "size"), [(2, (51, 37)), (30, WIDE)])
+def test_small_tiles_and_those_without_a_position_of_a_layer_change_nothing(side: int, size: tuple[int, int]) -> None:
     config = GatysConfig(pooling="average", content={"pool2": 1.0}, gram={"pool2": 1.0, "conv1_1": 1e-3})
-    whole, cut, picture = pair(config, side=side)
+    whole, cut, picture = pair(config, size=size, side=side)
     assert count_tiles(cut, picture) > 6
     check_equal(whole, cut, picture, within=1e-9)
 

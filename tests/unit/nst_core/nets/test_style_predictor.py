@@ -71,7 +71,7 @@ def test_a_painting_is_described_by_means_and_deviations_of_its_features() -> No
 
 
 def test_tiles_of_a_painting_describe_it_as_the_whole_does() -> None:
-    network, painting = load_loss_network(LAYERS), stripes(200, 300)
+    network, painting = load_loss_network(LAYERS), stripes(100, 200)
     with torch.no_grad():
         whole = describe(feature_tiles(network, painting))
         tiles = list(feature_tiles(network, painting, tile_pixels=128 * 128))
