@@ -34,7 +34,7 @@ OVERVIEW = STYLES / "overview.jpg"
 _INTRODUCTION = """# The styles that come with nst
 
 Made by `python -m tests.gallery`. All sample photos are free; NOTICE in the main folder has the credits. `nst styles
-show NAME` prints a card, and [nst_core/training](../../training/README.md) says how such networks are trained and measured.
+show NAME` prints a card, and [nst_core/training](../../training/README.md) says how such networks are trained.
 
 ![A photo, and what it is in each style](overview.jpg)
 """
