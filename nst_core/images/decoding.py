@@ -55,18 +55,22 @@ def decode(
         target = limits.target(source.size)
         on_size(source.size[0] * source.size[1] * _BYTES_PER_PIXEL, target[0] * target[1])
         loaded = source.load(target)
-        return _finished(loaded, limits, _warning(source, loaded))
+        if loaded.colour.size == source.size[::-1]:  # the reader has turned it
+            target = target[::-1]
+        return _finished(loaded, target, _warning(source, loaded), ignore_alpha=limits.ignore_alpha)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError("The image has more pixels than can be read.") from error
     except DAMAGE as error:
         raise ImageDecodeError("The image is truncated or damaged.") from error
 
 
-def _finished(loaded: Loaded, limits: Limits, warning: str | None) -> Picture:
-    """Return pixels as a picture: in sRGB, reduced, upright, and with colours under transparent pixels."""
+def _finished(loaded: Loaded, size: tuple[int, int], warning: str | None, *, ignore_alpha: bool) -> Picture:
+    """Return pixels as a picture: in sRGB, of a size, upright, and with colours under transparent pixels.
+
+    The size is that before the picture is upright. It cannot be found from the pixels, which a reader may have reduced.
+    """
     colour = to_srgb(loaded.colour, loaded.icc)
-    opacity = None if limits.ignore_alpha else loaded.alpha
-    rgb, alpha = resized(colour, opacity, limits.fitted(colour.size))
+    rgb, alpha = resized(colour, None if ignore_alpha else loaded.alpha, size)
     if alpha is not None:
         rgb = filled(rgb, alpha)
     if loaded.turn is not None:

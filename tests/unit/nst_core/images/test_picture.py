@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 
 from nst_core.errors import (
     ConfigError,
@@ -21,6 +21,7 @@ from tests.unit.nst_core.images.picture_files import (
     claiming,
     difference,
     png,
+    saved,
     smooth,
 )
 
@@ -65,6 +66,19 @@ def test_the_longer_side_is_reduced_to_the_limit(kind: str) -> None:
     assert picture.rgb.shape == (100, 150, 3)
     expected = np.array(Image.fromarray(smooth(1200, 800)).resize((150, 100), Image.Resampling.LANCZOS))
     assert difference(picture.rgb, expected) < 2
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_a_reduced_picture_has_the_announced_size_in_every_format(kind: str, turned: bool) -> None:
+    """A JPEG is decoded at a part of its size, which is rounded up: 1649 x 256 pixels become 207 x 32 first."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6 if turned else 1
+    data = saved(Image.fromarray(smooth(1649, 256)), kind, exif=exif)
+    announced: list[int] = []
+    picture = decode(data, Limits(max_px=100), on_size=lambda _, pixels: announced.append(pixels))
+    assert picture.rgb.shape == ((100, 16, 3) if turned else (16, 100, 3))
+    assert announced == [1600]
 
 
 def test_a_smaller_image_is_not_enlarged() -> None:
