@@ -114,15 +114,21 @@ class OpenvinoStylizer:
         self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]
     ) -> Mapping[str, np.ndarray[Any, Any]]:
         """Run a pass on a strip; see `strips.Run`."""
-        if key not in self._passes:
-            layers = Graph(self.config, self.tensors, self._ranges)
-            self._passes[key] = CompiledGraph(layers.model(define(layers)), self._precision)
-        graph = self._passes[key]
-        if graph is not self._last_pass and self._last_pass is not None:
-            self._last_pass.release()
-        self._last_pass = graph
+        graph = self._graph_of_pass(key, define)
         outputs = graph({name: inputs[name] for name in graph.inputs})
         return outputs | {name: self._finished(outputs[name]) for name in outputs if name == "picture"}
+
+    def _graph_of_pass(self, key: tuple[Any, ...], define: Define) -> CompiledGraph:
+        """Return the graph of a pass, and give back the memory of the last one, if it was another."""
+        with self._lock:
+            if key not in self._passes:
+                layers = Graph(self.config, self.tensors, self._ranges)
+                self._passes[key] = CompiledGraph(layers.model(define(layers)), self._precision)
+            graph = self._passes[key]
+            if graph is not self._last_pass and self._last_pass is not None:
+                self._last_pass.release()
+            self._last_pass = graph
+            return graph
 
     def _finished(self, picture: np.ndarray[Any, Any]) -> Pixels:
         """Return the picture that a graph made, 1 x H x W x 3, as bytes in the colours of the palette."""
@@ -133,9 +139,10 @@ class OpenvinoStylizer:
 
     def release(self) -> None:
         """Give back the memory of the last pass."""
-        if self._last_pass is not None:
-            self._last_pass.release()
-            self._last_pass = None
+        with self._lock:
+            if self._last_pass is not None:
+                self._last_pass.release()
+                self._last_pass = None
 
     def _graph(self, odd: OddSizes, *, large: bool = False) -> CompiledGraph:
         """Return the graph for photos of a kind; see `openvino_graph.whole`."""

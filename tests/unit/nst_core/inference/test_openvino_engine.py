@@ -1,7 +1,9 @@
 """Tests of nst_core.inference.openvino_engine."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,10 @@ import torch
 from nst_core.errors import ConfigError, WeightsError
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.likeness import psnr_db
-from nst_core.inference.openvino_compiled import precisions
+from nst_core.inference.openvino_compiled import CompiledGraph, precisions
 from nst_core.inference.openvino_engine import OpenvinoStylizer
 from nst_core.inference.openvino_int8 import Calibration
+from nst_core.inference.strips import LargePicture, StripSize
 from nst_core.inference.stylizer import EngineChoice, Pixels, Precision
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from nst_core.styles import shipped_styles
@@ -62,6 +65,45 @@ def test_rounding_errors_do_not_grow_with_the_photo(width: int) -> None:
     large = photo(1200, width)
     # Sums of all values, one after the other, come to 70 dB; these to 76 with AVX-512 and 81 with AVX2.
     assert psnr_db(OpenvinoStylizer(net)(large), EagerStylizer(net)(large)) > 74
+
+
+class SlowToSee(OpenvinoStylizer):
+    """Takes a moment to see which pass was the last one, so that another thread gets between."""
+
+    @property
+    def _last_pass(self) -> CompiledGraph | None:  # type: ignore[override]
+        time.sleep(0.01)
+        return self._kept
+
+    @_last_pass.setter
+    def _last_pass(self, graph: CompiledGraph | None) -> None:
+        self._kept = graph
+
+
+def test_a_thread_may_give_back_memory_while_another_one_runs_passes() -> None:
+    stylizer = SlowToSee(TransformerNet(TransformerConfig(width=8, blocks=0)).eval())
+    picture, done = photo(64, 64)[0], Event()
+
+    def give_back() -> int:
+        count = 0
+        while not done.is_set():
+            stylizer.release()
+            count += 1
+        return count
+
+    def cut() -> Pixels:
+        large = LargePicture(stylizer.config, stylizer.tensors, picture, stylizer.run_pass, size=StripSize(pixels=1))
+        return large.picture()
+
+    expected = cut()
+    with ThreadPoolExecutor(2) as threads:
+        giving = threads.submit(give_back)
+        try:
+            for _ in range(5):
+                np.testing.assert_array_equal(threads.submit(cut).result(), expected)
+        finally:
+            done.set()
+        assert giving.result() > 0
 
 
 def test_nbytes_counts_each_compiled_graph() -> None:
