@@ -5,6 +5,7 @@ import secrets
 import shlex
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import sha256
@@ -31,15 +32,28 @@ def build_in_background(folder: Path) -> Thread:
 def built(folder: Path) -> Path:
     """Return the library in `folder`, which is built if it is not there; files are compiled side by side.
 
-    Threads of a process wait for the one that builds it. Raises OSError or SubprocessError if there is no compiler or
-    if it fails.
+    Threads of a process wait for the one that builds it. Raises OSError or SubprocessError if there is no compiler, if
+    it fails, or if the folder cannot be made.
     """
-    compiler = shlex.split(os.environ.get("CC", "")) or ["gcc"]
+    compiler = named_compiler("CC") or ["gcc"]
     library = folder / f"nst-kernels-{_digest(compiler)}.so"
     with _BUILDING:
         if not library.exists():
+            folder.mkdir(parents=True, exist_ok=True)  # first: files are compiled for nothing if it cannot be made
             _build(library, compiler)
     return library
+
+
+def named_compiler(variable: str, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Return the compiler that a variable names, with its options; nothing if the variable is empty.
+
+    Text with an open quote is taken for a program, which nobody finds.
+    """
+    text = environment.get(variable, "")
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return [text]
 
 
 def _build(library: Path, compiler: list[str]) -> None:
@@ -66,12 +80,22 @@ def _run(command: list[str]) -> None:
 
 
 def _digest(compiler: list[str]) -> str:
-    """Return a name for what the compiler makes here: it depends on the sources and on the processor."""
+    """Return a name for what the compiler makes here: it depends on the sources, the processor and the compiler."""
     # What says the kind: the first two on x86, the others on ARM.
     names = ("model name", "flags", "CPU part", "Features")
     processor = {line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith(names)}
-    parts = [*compiler, *_FLAGS, *sorted(processor), *(file.read_text() for file in _sources("*.[ch]"))]
+    parts = [*compiler, *_FLAGS, _version(compiler), *sorted(processor)]
+    parts += [file.read_text() for file in _sources("*.[ch]")]
     return sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _version(compiler: list[str]) -> str:
+    """Return what tells one version of a compiler from another, whose code may round the last bits otherwise.
+
+    It is what the compiler says of itself, so that equal compilers of two containers share what one of them has built.
+    """
+    done = subprocess.run([*compiler, "--version"], check=True, capture_output=True, timeout=120)
+    return done.stdout.decode(errors="replace")
 
 
 def _sources(pattern: str) -> list[Path]:

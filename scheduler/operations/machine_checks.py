@@ -2,13 +2,13 @@
 
 import errno
 import os
-import shlex
 import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from nst_core.system.c_kernels import named_compiler
 from scheduler.operations.findings import Finding, ok, problem, warning
 from scheduler.operations.listeners import listener_at
 
@@ -79,9 +79,7 @@ def _is_of_this_installation(environment: Mapping[str, str]) -> bool:
 
 def check_compiler(environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
     """Yield the finding about the compilers of C and C++."""
-    wanted = {
-        name: shlex.split(environment.get(name, "")) or [usual] for name, usual in (("CC", "gcc"), ("CXX", "g++"))
-    }
+    wanted = {name: named_compiler(name, environment) or [usual] for name, usual in (("CC", "gcc"), ("CXX", "g++"))}
     missing = [words[0] for words in wanted.values() if shutil.which(words[0], path=environment.get("PATH")) is None]
     if missing:
         found = f"There is no {' and no '.join(missing)}. Photos and trainings are slower without kernels in C."

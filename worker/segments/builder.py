@@ -1,8 +1,6 @@
 """Loads the training that a segment describes: from the start, or from a checkpoint."""
 
 import logging
-import os
-import shlex
 import shutil
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +14,7 @@ from nst_core.nets.transformer import TransformerNet
 from nst_core.protocol.events import TrainProgress
 from nst_core.protocol.segments import TrainSegment
 from nst_core.storage.blobs import BlobStore
+from nst_core.system.c_kernels import named_compiler
 from nst_core.system.devices import training_precision
 from nst_core.training.checkpoint import Checkpoint
 from nst_core.training.config import TrainConfig
@@ -216,7 +215,7 @@ def read_painting(blobs: BlobStore, segment: TrainSegment, *, max_bytes: int) ->
 def has_compiler(device: torch.device) -> bool:
     """Return whether torch can compile networks: it needs a C++ compiler for a CPU, a C compiler for a GPU."""
     named, usual = ("CXX", ("g++",)) if device.type == "cpu" else ("CC", ("gcc", "clang", "cc"))
-    commands = shlex.split(os.environ.get(named, ""))[:1] or usual
+    commands = named_compiler(named)[:1] or usual
     return any(shutil.which(command) for command in commands)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nst_core.system import c_kernels
-from nst_core.system.c_kernels import build_in_background, built
+from nst_core.system.c_kernels import build_in_background, built, named_compiler
 
 needs_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no C compiler")
 
@@ -61,13 +61,49 @@ def test_threads_of_a_process_build_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(commands) == 3
 
 
-@pytest.mark.parametrize("compiler", ["no-compiler", "false"])
+@needs_compiler
+def test_a_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
+    library = built(tmp_path / "cache" / "kernels")
+    assert [*(tmp_path / "cache" / "kernels").iterdir()] == [library]
+
+
+def test_nothing_is_compiled_for_a_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(c_kernels, "_version", lambda compiler: "1")
+    monkeypatch.setattr(c_kernels, "_run", commands.append)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        built(tmp_path / "file" / "kernels")
+    assert commands == []
+
+
+@needs_compiler
+def test_another_version_of_the_compiler_builds_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its code may round the last bits in another way, and other workers of its version have only its own."""
+    compiler = tmp_path / "cc"
+    for version in ("one", "two"):
+        compiler.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo {version} || exec gcc "$@"\n')
+        compiler.chmod(0o755)
+        monkeypatch.setenv("CC", str(compiler))
+        assert ctypes.CDLL(str(built(tmp_path / "kernels"))).two() == 2
+    assert len([*(tmp_path / "kernels").iterdir()]) == 2
+
+
+@pytest.mark.parametrize("compiler", ["no-compiler", "false", "gcc 'open", 'gcc "-O1'])
 def test_a_compiler_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str) -> None:
     monkeypatch.setenv("CC", compiler)
     build_in_background(tmp_path).join()
     with pytest.raises((OSError, subprocess.SubprocessError)):
         built(tmp_path)
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("", []), ("gcc -O2", ["gcc", "-O2"]), ("'my gcc' -g", ["my gcc", "-g"]), ("gcc '", ["gcc '"])]
+)
+def test_the_compiler_that_a_variable_names(text: str, words: list[str]) -> None:
+    assert named_compiler("CC", {"CC": text}) == words
+    assert named_compiler("CXX", {"CC": text}) == []
 
 
 def test_torch_is_not_loaded() -> None:

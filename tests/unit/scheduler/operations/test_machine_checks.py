@@ -66,3 +66,4 @@ def test_a_compiler_that_is_missing_is_a_warning(tmp_path: Path) -> None:
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
     assert only(check_compiler({"PATH": str(tmp_path), "CC": "cc -m64", "CXX": "c++"})).status is Status.OK
+    assert only(check_compiler({"PATH": str(tmp_path), "CC": "cc 'open", "CXX": "c++"})).status is Status.WARNING

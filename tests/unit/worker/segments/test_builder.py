@@ -174,6 +174,8 @@ def test_a_cpu_needs_a_cpp_compiler_and_a_gpu_a_c_compiler(monkeypatch: pytest.M
     monkeypatch.setenv("CC", "no-such-compiler")
     assert has_compiler(cpu)
     assert not has_compiler(gpu)
+    monkeypatch.setenv("CC", "gcc 'open")
+    assert not has_compiler(gpu)
     monkeypatch.delenv("CC")
     monkeypatch.setenv("PATH", "/nowhere")
     assert not has_compiler(gpu)
