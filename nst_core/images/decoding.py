@@ -21,8 +21,10 @@ from nst_core.images.source import DAMAGE, Loaded, Source
 from nst_core.images.tiff import open_tiff
 
 #: Bytes that decoding takes per pixel of the file: the samples, and copies of them in other modes. Measured at
-#: 50 megapixels: 11 for JPEG, up to 26 with opacity.
+#: 50 megapixels: 11 for JPEG, up to 26 with opacity. `Source.more_bytes` are those beyond it.
 _BYTES_PER_PIXEL = 32
+#: Copies of the file that readers make: those of PNG leave out some chunks, those of JPEG end otherwise.
+_COPIES = 2
 _OPENERS: dict[Format, Callable[[bytes, Limits], Source]] = {
     Format.JPEG: lambda data, _: open_jpeg(data),
     Format.PNG: lambda data, _: open_png(data),
@@ -53,7 +55,8 @@ def decode(
     try:
         source = _OPENERS[kind](data, limits)
         target = limits.target(source.size)
-        on_size(source.size[0] * source.size[1] * _BYTES_PER_PIXEL, target[0] * target[1])
+        needed = source.size[0] * source.size[1] * _BYTES_PER_PIXEL + _COPIES * len(data) + source.more_bytes
+        on_size(needed, target[0] * target[1])
         loaded = source.load(target)
         if loaded.colour.size == source.size[::-1]:  # the reader has turned it
             target = target[::-1]

@@ -15,6 +15,9 @@ from nst_core.errors import ImageFormatError
 from nst_core.images.picture import Limits
 from nst_core.images.source import Loaded, Source, loaded, opened, split, unless_opaque
 
+#: Pixels of a BMP whose bits are taken apart at a time, in 64-bit numbers.
+_BAND_PIXELS = 2**16
+
 
 def open_webp(data: bytes, limits: Limits) -> Source:
     """Read the header of a WebP file. The size is checked here, because libwebp allocates the canvas on opening."""
@@ -90,13 +93,15 @@ def _bit_fields(data: bytes) -> Source | None:
     def load(_: tuple[int, int]) -> Loaded:
         stride = (width * bits + 31) // 32 * 4
         rows = np.frombuffer(data, np.uint8, stride * abs(height), start).reshape(abs(height), stride)
-        pixels = rows.view(f"<u{bits // 8}")[:: -1 if height > 0 else 1, :width].astype(np.uint64)
-        channels = []
-        for mask in masks:
-            shift = (mask & -mask).bit_length() - 1
-            top = mask >> shift
-            channels.append((((pixels & mask) >> shift) * 255 + top // 2) // top)
-        return Loaded(colour=Image.fromarray(np.stack(channels, axis=2).astype(np.uint8)))
+        pixels = rows.view(f"<u{bits // 8}")[:: -1 if height > 0 else 1, :width]
+        colours = np.empty((*pixels.shape, 3), np.uint8)
+        for top in range(0, abs(height), band := max(1, _BAND_PIXELS // width)):
+            wide = pixels[top : top + band].astype(np.uint64)  # as many bits as a mask of 32 times 255 needs
+            for channel, mask in enumerate(masks):
+                shift = (mask & -mask).bit_length() - 1
+                most = mask >> shift
+                colours[top : top + band, :, channel] = (((wide & mask) >> shift) * 255 + most // 2) // most
+        return Loaded(colour=Image.fromarray(colours))
 
     return Source(size=(width, abs(height)), load=load)
 

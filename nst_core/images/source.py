@@ -66,6 +66,8 @@ class Source:
     frames: int = 1
     #: What one of them is called in messages.
     frame: str = field(default="frame")
+    #: Memory that `load` takes in addition to that of every picture of the size.
+    more_bytes: int = 0
 
 
 def opened(reader: type[ImageFile], stream: object) -> ImageFile:

@@ -26,6 +26,8 @@ _COMPRESSIONS = (_NONE, *_DEFLATE, 5, 32773, 34925, 50000)
 _MULTIPLIED, _INDEPENDENT = 1, 2
 #: Colours, opacity and the spot colours of printers; a damaged number would take any amount of memory.
 _MOST_SAMPLES = 64
+#: What a strip or tile takes while it is unpacked, times its own size. It may be as large as the picture, or larger.
+_BLOCK_COPIES = 4
 
 
 def open_tiff(data: bytes, limits: Limits) -> Source:
@@ -36,9 +38,15 @@ def open_tiff(data: bytes, limits: Limits) -> Source:
     directory = found[number]
     limits.target(directory.size)
     _check_samples(directory)
-    frames = max(1, len(pages))
+    frames, block = max(1, len(pages)), tags.block_bytes(directory)
     if _is_read_here(directory):
-        return Source(size=directory.size, load=lambda _: _load(data, directory), frames=frames, frame="page")
+        return Source(
+            size=directory.size,
+            load=lambda _: _load(data, directory),
+            frames=frames,
+            frame="page",
+            more_bytes=tags.samples_bytes(directory) + _BLOCK_COPIES * block,
+        )
     image = opened(TiffImageFile, BytesIO(data))
     image.seek(number)
     # Viewers take no orientation out of XMP, and Pillow would.
@@ -47,7 +55,7 @@ def open_tiff(data: bytes, limits: Limits) -> Source:
     def load(_: tuple[int, int]) -> Loaded:
         return _load_grey16(image) if image.mode.startswith("I;16") else loaded(image)
 
-    return Source(size=image.size, load=load, frames=frames, frame="page")
+    return Source(size=image.size, load=load, frames=frames, frame="page", more_bytes=block)
 
 
 def _check_samples(directory: Directory) -> None:

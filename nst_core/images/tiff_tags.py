@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -98,6 +99,30 @@ def _values(
     return np.frombuffer(data, dtype, number, field)  # ValueError if it is not all there
 
 
+def samples_bytes(directory: Directory) -> int:
+    """Return the bytes of all samples of a picture."""
+    width, height = directory.size
+    return width * height * directory.first(SAMPLES, 1) * _sample_bytes(directory)
+
+
+def block_bytes(directory: Directory) -> int:
+    """Return the bytes of an unpacked strip or tile of a picture; a file may name any number."""
+    depth = 1 if directory.first(PLANAR, 1) == 2 else directory.first(SAMPLES, 1)
+    return prod(_block_size(directory)) * depth * _sample_bytes(directory)
+
+
+def _sample_bytes(directory: Directory) -> int:
+    return -(-max(directory.values.get(BITS, (1,))) // 8)
+
+
+def _block_size(directory: Directory) -> tuple[int, int]:
+    """Return width and height of a strip or tile."""
+    width, height = directory.size
+    if TILE_OFFSETS in directory.values:
+        return directory.first(TILE_WIDTH, 0), directory.first(TILE_HEIGHT, 0)
+    return width, min(height, directory.first(STRIP_ROWS, height))
+
+
 def blocks(directory: Directory) -> Iterator[tuple[int, int, int, int, int, int, int]]:
     """Yield plane, left, top, width, height, offset and bytes of each strip or tile of a picture.
 
@@ -107,9 +132,7 @@ def blocks(directory: Directory) -> Iterator[tuple[int, int, int, int, int, int,
     width, height = directory.size
     planes = directory.first(SAMPLES, 1) if directory.first(PLANAR, 1) == 2 else 1
     is_tiled = TILE_OFFSETS in directory.values
-    across, down = width, min(height, directory.first(STRIP_ROWS, height))
-    if is_tiled:
-        across, down = directory.first(TILE_WIDTH, 0), directory.first(TILE_HEIGHT, 0)
+    across, down = _block_size(directory)
     if min(across, down) < 1:
         raise ValueError("a block has no size")
     offsets = directory.values[TILE_OFFSETS if is_tiled else STRIP_OFFSETS]

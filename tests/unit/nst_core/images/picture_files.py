@@ -103,16 +103,17 @@ def tiff(
     tile: int | None = None,
     compression: int = 1,
     predictor: bool = False,
+    rows: int = 10,
     more: dict[int, tuple[int, ...]] | None = None,
 ) -> bytes:
     """A TIFF file of H x W x samples with 8 or 16 bits, built by hand. `more` has extra tags.
 
-    Compressions are 1 (none) and 8 (deflate); strips have 10 rows, or there are square tiles.
+    Compressions are 1 (none) and 8 (deflate); strips have so many `rows`, or there are square tiles.
     """
     height, width, count = samples.shape
     bits = samples.dtype.itemsize * 8
     planes = [samples[..., i : i + 1] for i in range(count)] if planar else [samples]
-    down, across = (tile, tile) if tile else (10, width)
+    down, across = (tile, tile) if tile else (rows, width)
     packed = []
     for plane in planes:
         for top in range(0, height, down):
@@ -128,7 +129,7 @@ def tiff(
     tags |= {262: (photometric,), 277: (count,), 284: (2 if planar else 1,), 317: (2 if predictor else 1,)}
     starts = tuple(8 + sum(map(len, packed[:i])) for i in range(len(packed)))
     sizes = tuple(map(len, packed))
-    tags |= {322: (tile,), 323: (tile,), 324: starts, 325: sizes} if tile else {273: starts, 278: (10,), 279: sizes}
+    tags |= {322: (tile,), 323: (tile,), 324: starts, 325: sizes} if tile else {273: starts, 278: (rows,), 279: sizes}
     tags |= more or {}
     return tiff_file(b"".join(packed), [tags], order=order)
 

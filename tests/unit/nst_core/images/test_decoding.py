@@ -1,8 +1,12 @@
 """Tests of nst_core.images.decoding."""
 
+import os
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +37,7 @@ from tests.unit.nst_core.images.picture_files import (
     smooth,
     srgb_profile,
     swapped_profile,
+    tiff,
     tiff_grey16,
 )
 
@@ -251,3 +256,71 @@ def test_threads_can_decode_and_encode_concurrently() -> None:
     with ThreadPoolExecutor(4) as pool:
         results = set(pool.map(lambda _: encode(decode(data, Limits(max_px=100)), "png"), range(32)))
     assert len(results) == 1
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from nst_core.images import decode
+from nst_core.system.memory import resident_bytes
+
+asked = []
+files = [Path(name).read_bytes() for name in sys.argv[1:]]
+decode(files[0])  # what is loaded at the first picture
+before = resident_bytes()
+decode(files[1], on_size=lambda needed, pixels: asked.append(needed))
+status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+print(int(status["VmHWM"].split()[0]) * 1024 - before, asked[0])
+"""
+
+
+def large_tiff(samples: int, kind: type[np.unsignedinteger]) -> bytes:
+    """A TIFF whose only strip is the picture."""
+    values = np.random.default_rng(0).integers(0, 255, (500, 400, samples)).astype(kind)
+    return tiff(values, rows=500, compression=8, predictor=True, more={338: (2,) + (0,) * (samples - 4)})
+
+
+LARGE: dict[str, Callable[[], bytes]] = {
+    "tiff-64-samples": lambda: large_tiff(64, np.uint16),
+    "tiff-8-samples": lambda: large_tiff(8, np.uint16),
+    "tiff-tile": lambda: tiff(np.zeros((100, 100, 4), np.uint16), tile=2000, compression=8, predictor=True),
+    "bmp-fields": lambda: bmp_with_fields(noise(1000, 1000)),
+    "png-16": lambda: png(1000, 1000, depth=16, colour=6, rows=np.random.default_rng(0).bytes(8_000_000)),
+    "png-16-transparent": lambda: png(
+        *(1000, 1000),
+        depth=16,
+        colour=2,
+        rows=np.random.default_rng(0).bytes(6_000_000),
+        extra=png_chunk(b"tRNS", bytes(6)),
+    ),
+    "jpeg-cut": lambda: saved(Image.fromarray(noise(1000, 1000)), "JPEG", quality=95, progressive=True)[:-2],
+    "webp": lambda: saved(Image.fromarray(with_opacity(noise(1000, 1000))), "WEBP"),
+}
+
+
+def with_opacity(pixels: Pixels) -> Pixels:
+    return np.dstack((pixels, pixels[..., :1]))
+
+
+def bmp_with_fields(pixels: Pixels) -> bytes:
+    """A BMP of 32 bits a pixel, ten for each colour."""
+    height, width = pixels.shape[:2]
+    values = (pixels.astype("<u4") * 4) << np.array([20, 10, 0], "<u4")
+    masks = struct.pack("<3I", 1023 << 20, 1023 << 10, 1023)
+    head = struct.pack("<IiiHHI", 40, width, height, 1, 32, 3) + bytes(20) + masks
+    return b"BM" + struct.pack("<IHHI", 0, 0, 0, 14 + len(head)) + head + values.sum(2, dtype="<u4").tobytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("kind", LARGE)
+def test_decoding_takes_no_more_memory_than_it_asks_for(kind: str, tmp_path: Path) -> None:
+    names = [tmp_path / "small", tmp_path / "large"]
+    for name, data in zip(names, (saved(Image.fromarray(smooth()), "PNG"), LARGE[kind]()), strict=True):
+        name.write_bytes(data)
+    root = Path(__file__).parents[4]
+    # Freed memory goes back at once, so that the most at the same time is measured.
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    script = [sys.executable, "-c", MEASURE, *map(str, names)]
+    done = subprocess.run(script, cwd=root, env=environment, capture_output=True, text=True, check=True)
+    measured, asked = map(int, done.stdout.split())
+    assert asked / 5 < measured <= asked
