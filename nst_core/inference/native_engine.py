@@ -33,7 +33,7 @@ class NativeStylizer:
 
     min_side_px = MIN_SIDE_PX
     #: Quarter-size maps of 128 rows have one band of their own moments; see BAND in tiles.h.
-    strip_size = StripSize(pixels=2**20, rows=128, multiple=128, tile=4)
+    strip_size = StripSize(pixels=2**20, rows=128, multiple=128, tile=4, share=0.5)
     max_batch = 1
 
     def __init__(self, net: TransformerNet, *, precision: Precision = "fp32") -> None:

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from nst_core.inference.passes import Layers, Up, complete, decoder, encoder, first_half, second_half
 from nst_core.inference.row_ranges import Rows, conv_source, head_source, strips, up_source
 from nst_core.inference.stylizer import Pixels
-from nst_core.nets.costs import MAPS_IN_MEMORY, STRIP_PIXELS
+from nst_core.nets.costs import MAPS_IN_MEMORY, STRIP_PIXELS, STRIP_ROOM
 from nst_core.nets.grain import grained
 from nst_core.nets.transformer_config import TransformerConfig
 
@@ -36,6 +36,9 @@ Define = Callable[[Layers], dict[str, Any]]
 Run = Callable[[tuple[Any, ...], Define, Mapping[str, Any]], Mapping[str, Array]]
 #: A variance below this share of the squared mean consists of rounding errors; see `transformer.InstanceNorm`.
 _ROUNDING = 1e-11
+#: Rows of the strips of the widest photos: four of a stored map, of which the last strip may have two, as many as
+#: padding reads. It is a multiple of 4 `tile` for every engine.
+_LEAST_ROWS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +47,31 @@ class StripSize:
 
     #: Pixels of a strip of the photo.
     pixels: int = STRIP_PIXELS
-    #: Rows of it that there are at least, also in a very wide photo.
+    #: Rows of it that there are at least, unless the photo is so wide that they would take more than `STRIP_ROOM`.
     rows: int = 64
     #: Strips begin at multiples of so many rows, if `rows` is one.
     multiple: int = 4
     #: Rows of the tiles in which the engine computes convolutions. Strips of maps begin and end at those of the whole
     #: picture, so that the same values are rounded together.
     tile: int = 1
+    #: The memory that a pixel of a strip takes, in that of a pixel of a whole photo, and the rows around a strip that
+    #: take as much. Measured with strips of 24 and 96 rows, and rounded up.
+    share: float = 1.5
+    around: int = 32
+
+    def rows_for(self, width: int) -> int:
+        """Return the rows of a strip of a photo of a width; the last one has up to half as many again.
+
+        They do not depend on the memory of the machine, since sums of other strips are rounded otherwise.
+        """
+        rows = max(self.rows, self.pixels // width // self.multiple * self.multiple)
+        fitting = (STRIP_ROOM / (self.share * width) - self.around) / 1.5
+        return rows if rows <= fitting else max(_LEAST_ROWS, int(fitting) // _LEAST_ROWS * _LEAST_ROWS)
+
+    def room(self, height: int, width: int) -> int:
+        """Return how many pixels of a whole photo need as much memory as the largest strip of a photo of a size."""
+        rows = max(map(len, strips(height, self.rows_for(width))))
+        return int(self.share * (rows + self.around) * width)
 
 
 def supports(config: TransformerConfig) -> bool:
@@ -147,13 +168,13 @@ class LargePicture:
             self._upsampled = (2 * quarter[0], 2 * quarter[1]), (4 * quarter[0], 4 * quarter[1])
         self._tile = size.tile
         #: Rows of a strip of the photo.
-        self._rows = max(size.rows, size.pixels // width // size.multiple * size.multiple)
+        self._rows = size.rows_for(width)
         self._in_memory_bytes = in_memory_bytes
         #: By the name of a normalisation: its inputs.
         self._affine: dict[str, Array] = {}
 
-    def picture(self) -> Pixels:
-        """Return the stylized photo; see `Stylizer.__call__`."""
+    def picture(self, result: Pixels | None = None) -> Pixels:
+        """Return the stylized photo, in the memory of `result` if it is given; see `Stylizer.__call__`."""
         quarter = self._encoded[2]
         shape = (quarter[0], 4 * self._config.width, quarter[1])
         nbytes = 2 * prod(shape)
@@ -162,7 +183,7 @@ class LargePicture:
             self._x = StoredMap(shape, file=self._file(files, 2 * nbytes))
             self._y = StoredMap(shape, file=self._file(files, nbytes))
             self._measure()
-            return self._apply()
+            return self._apply(np.empty_like(self._photo, order="C") if result is None else result)
 
     def _file(self, files: ExitStack, nbytes: int) -> BinaryIO | None:
         """Return a file for a map, unless `nbytes` may be in memory."""
@@ -182,9 +203,8 @@ class LargePicture:
         for depth in (1, 2):
             self._upsample(depth)
 
-    def _apply(self) -> Pixels:
-        """Make the last pass."""
-        picture = np.empty_like(self._photo, order="C")
+    def _apply(self, picture: Pixels) -> Pixels:
+        """Make the last pass, into a picture."""
         height, width = self._photo.shape[:2]
         for rows in strips(height, self._rows):
             source, missing = head_source(rows).within(self._upsampled[1][0], multiple=2 * self._tile)

@@ -24,6 +24,9 @@ BASE_BYTES = 250 * 2**20
 _PICTURE_BYTES = 40
 #: Pixels of a strip of a large picture. A larger one computes fewer rows twice and takes more memory.
 STRIP_PIXELS = 2**19
+#: A strip may take as much memory as so many pixels of a whole picture. It can have half as many rows again, and comes
+#: with rows around it. How many, a graph learns when it runs, so that its maps do not share memory.
+STRIP_ROOM = int(4.5 * STRIP_PIXELS)
 #: What the stored maps of a large picture take in memory at most; what is more is in temporary files. With 1, 2 and 4
 #: GiB none, one and both maps of 100 megapixels were in memory, and the picture took 70, 65 and 66 s on two cores.
 MAPS_IN_MEMORY = 2**31
@@ -47,29 +50,30 @@ def max_pixels(config: TransformerConfig, budget_bytes: int) -> int:
     return max(0, int(free / waste) // _stylize_pixel_bytes(config))
 
 
-def strips_bytes(config: TransformerConfig, pixels: int) -> int:
+def strips_bytes(config: TransformerConfig, pixels: int, *, room: int = STRIP_ROOM) -> int:
     """Return what a pass over a picture in strips needs, including its weights, without its stored maps.
 
-    See `inference.strips`, and `maps_in_memory` for the maps.
+    The largest strip takes as much as `room` pixels of a whole picture. See `inference.strips`, and `maps_in_memory`
+    for the maps.
     """
-    return _strips_base(config) + _PHOTO_AND_RESULT * pixels
+    strip = _stylize_pixel_bytes(config) * room
+    return BASE_BYTES + weights_bytes(config) + strip + _PHOTO_AND_RESULT * pixels
 
 
-def maps_in_memory(config: TransformerConfig, pixels: int, budget_bytes: int | None = None) -> int:
+def maps_in_memory(
+    config: TransformerConfig, pixels: int, budget_bytes: int | None = None, *, room: int = STRIP_ROOM
+) -> int:
     """Return how many bytes of the maps of a picture in strips may be in memory; the rest is in temporary files."""
-    free = MAPS_IN_MEMORY if budget_bytes is None else budget_bytes - strips_bytes(config, pixels)
+    free = MAPS_IN_MEMORY if budget_bytes is None else budget_bytes - strips_bytes(config, pixels, room=room)
     return max(0, min(MAPS_IN_MEMORY, free, _maps_bytes(config) * pixels))
 
 
 def strips_max_pixels(config: TransformerConfig, budget_bytes: int) -> int:
-    """Return how many pixels a picture in strips may have so that it stays within the budget; 0 if none fits."""
-    return max(0, (budget_bytes - _strips_base(config)) // _PHOTO_AND_RESULT)
+    """Return how many pixels a picture in strips may have so that it stays within the budget; 0 if none fits.
 
-
-def _strips_base(config: TransformerConfig) -> int:
-    # A strip can have half as many rows again, and comes with rows around it. How many, a graph learns when it runs, so
-    # that its maps do not share memory.
-    return BASE_BYTES + weights_bytes(config) + int(4.5 * _stylize_pixel_bytes(config) * STRIP_PIXELS)
+    One that is so wide that its strips take more than `STRIP_ROOM` needs more.
+    """
+    return max(0, (budget_bytes - strips_bytes(config, 0)) // _PHOTO_AND_RESULT)
 
 
 def _maps_bytes(config: TransformerConfig) -> int:

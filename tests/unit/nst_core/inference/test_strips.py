@@ -1,5 +1,7 @@
 """Tests of nst_core.inference.strips: a picture in strips is the picture as a whole."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
@@ -20,6 +22,7 @@ from nst_core.inference.openvino_engine import OpenvinoStylizer
 from nst_core.inference.row_ranges import Rows
 from nst_core.inference.strips import LargePicture, Statistics, StoredMap, StripSize, supports
 from nst_core.inference.stylizer import Pixels
+from nst_core.nets.costs import BASE_BYTES, STRIP_ROOM, maps_in_memory, strips_bytes
 from nst_core.nets.families import without_palettes
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from nst_core.nets.weights import load_transformer_bytes
@@ -98,6 +101,79 @@ def test_strips_in_integers_have_the_bytes_of_the_whole(make: Any, size: tuple[i
         size=replace(stylizer.strip_size, pixels=1),
     )
     assert np.array_equal(large.picture(), AnySizeStylizer(stylizer)(photo(*size))[0])
+
+
+@pytest.mark.parametrize("engine", [EagerStylizer, OpenvinoStylizer, NATIVE])
+@pytest.mark.parametrize("size", [(16, 40), (17, 41), (24, 40), (35, 42), (49, 43), (70, 47)])
+def test_strips_of_16_rows_make_the_picture_of_the_whole(engine: Any, size: tuple[int, int]) -> None:
+    stylizer, picture = engine_of(engine, other_net), photo(*size)
+    strip = replace(stylizer.strip_size, pixels=1, rows=16, multiple=16)
+    large = LargePicture(stylizer.config, stylizer.tensors, picture[0], stylizer.run_pass, size=strip)
+    difference = np.abs(large.picture().astype(int) - whole(other_net, picture)[0])
+    assert difference.max() <= 1
+
+
+ENGINES: list[Any] = [EagerStylizer, OpenvinoStylizer, NativeStylizer]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_strips_of_usual_photos_have_as_many_rows_as_ever(engine: Any) -> None:
+    """Others would be other bytes."""
+    size = engine.strip_size
+    for width in (16, 640, 4000, 8192, 10_000, 12_000):
+        assert size.rows_for(width) == max(size.rows, size.pixels // width // size.multiple * size.multiple)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_strips_of_wide_photos_have_fewer_rows(engine: Any) -> None:
+    size = engine.strip_size
+    for width in (16, 640, 8192, 12_000, 13_000, 21_000, 22_000, 28_000):
+        rows = size.rows_for(width)
+        assert rows >= 16
+        assert rows % (4 * size.tile) == 0
+        assert all(size.room(height, width) <= STRIP_ROOM for height in (16, 24, 100, 4_000, 4_040, 4_050))
+    assert size.rows_for(10**6) == 16
+    assert size.room(200, 10**6) > 10 * STRIP_ROOM
+
+
+MEASURE = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import numpy as np, torch
+from nst_core.inference import eager, native_engine, openvino_engine, strips
+from nst_core.nets.transformer import TransformerConfig, TransformerNet
+from nst_core.system.memory import resident_bytes
+torch.set_num_threads(2)
+kinds = {"EagerStylizer": eager, "NativeStylizer": native_engine, "OpenvinoStylizer": openvino_engine}
+engine = getattr(kinds[sys.argv[1]], sys.argv[1])(TransformerNet(TransformerConfig(blocks=1)).eval())
+size = replace(engine.strip_size, pixels=1, rows=16, multiple=16)
+
+def paint(height, width):
+    photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    strips.LargePicture(engine.config, engine.tensors, photo, engine.run_pass, size=size).picture()
+
+paint(64, 64)  # what is loaded at the first picture
+Path("/proc/self/clear_refs").write_text("5")  # the most begins here
+before = resident_bytes()
+paint(40, 8000)
+status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+print(int(status["VmHWM"].split()[0]) * 1024 - before, size.room(40, 8000))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(
+    "engine", ["EagerStylizer", "OpenvinoStylizer", pytest.param("NativeStylizer", marks=needs_compiler)]
+)
+def test_a_strip_of_a_wide_photo_takes_no_more_memory_than_it_counts(engine: str) -> None:
+    script = [sys.executable, "-c", MEASURE, engine]
+    done = subprocess.run(script, cwd=Path(__file__).parents[5], capture_output=True, text=True, check=True)
+    measured, room = map(int, done.stdout.split())
+    config = TransformerConfig(blocks=1)
+    beside = maps_in_memory(config, 40 * 8000) + 6 * 40 * 8000
+    counted = strips_bytes(config, 0, room=room) - strips_bytes(config, 0, room=0)
+    assert counted / 4 < measured - beside <= counted + BASE_BYTES / 4  # some kernels are compiled too
 
 
 def test_maps_in_files_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,3 +55,7 @@ def test_maps_of_large_pictures_take_what_the_budget_leaves() -> None:
     least = costs.strips_bytes(USUAL, pixels)
     assert [costs.maps_in_memory(USUAL, pixels, least + more) for more in (-1, 1000, 2**40)] == [0, 1000, both]
     assert costs.strips_max_pixels(USUAL, least) == pixels
+    # Larger strips leave less for maps.
+    larger = costs.strips_bytes(USUAL, pixels, room=2 * costs.STRIP_ROOM)
+    assert larger - least > least / 2
+    assert costs.maps_in_memory(USUAL, pixels, larger + 1000, room=2 * costs.STRIP_ROOM) == 1000
