@@ -6,9 +6,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from nst_core.errors import ImageTooLargeError
 from nst_core.inference.strips import Define, LargePicture, StripSize, supports
-from nst_core.inference.stylizer import EngineChoice, Pixels, Stylizer, check_call
-from nst_core.nets.costs import maps_in_memory, strips_max_pixels
+from nst_core.inference.stylizer import EXACT, EngineChoice, Pixels, Stylizer, check_call
+from nst_core.nets.costs import maps_in_memory, strips_bytes, strips_max_pixels, stylize_bytes
 from nst_core.nets.grain import grained
 from nst_core.nets.transformer_config import TransformerConfig
 
@@ -16,7 +17,8 @@ from nst_core.nets.transformer_config import TransformerConfig
 #: a phone's photo.
 WHOLE_PIXELS = 12_500_000
 #: The same for the reference engine. Its results are to be the same on every worker, and whole pictures and strips
-#: differ in the last bits, so this must not depend on memory. A worker with 4 GiB has room for it.
+#: differ in the last bits, so this does not depend on memory: what has no room is refused. A worker with 4 GiB has room
+#: for all.
 EXACT_WHOLE_PIXELS = 1_500_000
 
 
@@ -60,14 +62,17 @@ class AnySizeStylizer:
     ) -> None:
         """Cut photos of more than `whole_pixels`, and smaller ones that would need more than `budget_bytes` whole.
 
-        `progress` is called after each strip: a large photo takes minutes.
+        The reference engine does not cut these smaller ones, and refuses them. `progress` is called after each strip: a
+        large photo takes minutes.
         """
         self._engine = engine
         self._progress = progress
         self._budget_bytes = budget_bytes
         self._cuts = supports(engine.config)
-        fitting = whole_pixels if budget_bytes is None else engine.max_pixels(budget_bytes)
-        self._whole_pixels = min(whole_pixels, fitting)
+        self._is_exact = engine.choice == EXACT
+        self._whole_pixels = whole_pixels
+        if budget_bytes is not None and not self._is_exact:
+            self._whole_pixels = min(whole_pixels, engine.max_pixels(budget_bytes))
 
     @property
     def choice(self) -> EngineChoice:
@@ -92,26 +97,43 @@ class AnySizeStylizer:
     def max_pixels(self, budget_bytes: int) -> int:
         """Return how many pixels a photo may have; see `Stylizer.max_pixels`."""
         whole = self._engine.max_pixels(budget_bytes)
-        if not self._cuts:
+        if not self._cuts or (self._is_exact and whole < self._whole_pixels):
             return whole
         return max(min(whole, self._whole_pixels), strips_max_pixels(self._engine.config, budget_bytes))
 
     def __call__(self, batch: Pixels) -> Pixels:
-        """Return the stylized photos; see `Stylizer.__call__`."""
+        """Return the stylized photos; see `Stylizer.__call__`.
+
+        Raises ImageTooLargeError also for what would need more than the budget. That is not only what has more than
+        `max_pixels`: strips of a very wide photo are large.
+        """
         check_call(batch, min_side_px=self.min_side_px)
         height, width = batch.shape[1:3]
+        engine, config = self._engine, self._engine.config
         if not self._cuts or height * width <= self._whole_pixels:
-            grain = self._engine.config.grain
-            return self._engine(np.stack([grained(photo, grain) for photo in batch]) if grain else batch)
-        config, results = self._engine.config, np.empty_like(batch, order="C")
-        maps = maps_in_memory(config, height * width, self._budget_bytes)
+            self._check_memory(height, width, stylize_bytes(config, height * width))
+            return engine(np.stack([grained(photo, config.grain) for photo in batch]) if config.grain else batch)
+        room = engine.strip_size.room(height, width)
+        self._check_memory(height, width, strips_bytes(config, height * width, room=room))
+        results = np.empty_like(batch, order="C")
+        maps = maps_in_memory(config, height * width, self._budget_bytes, room=room)
         for photo, result in zip(batch, results, strict=True):
-            engine = self._engine
             large = LargePicture(config, engine.tensors, photo, self._run, size=engine.strip_size, in_memory_bytes=maps)
-            result[:] = large.picture()
+            large.picture(result)
             del large
-            self._engine.release()
+            engine.release()
         return results
+
+    def _check_memory(self, height: int, width: int, needed: int) -> None:
+        """Raise ImageTooLargeError for a photo that needs more bytes than the budget has."""
+        budget = self._budget_bytes
+        if budget is None or needed <= budget:
+            return
+        otherwise = ", or for another precision than exact" if self._is_exact else ""
+        raise ImageTooLargeError(
+            f"To paint {width:,} x {height:,} pixels would take {needed / 1e9:,.1f} GB of memory, and "
+            f"{budget / 1e9:,.1f} GB may be used here: ask for a smaller result (max_px, --max-px){otherwise}."
+        )
 
     def _run(self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         outputs = self._engine.run_pass(key, define, inputs)

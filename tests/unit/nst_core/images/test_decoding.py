@@ -308,7 +308,8 @@ def bmp_with_fields(pixels: Pixels) -> bytes:
     values = (pixels.astype("<u4") * 4) << np.array([20, 10, 0], "<u4")
     masks = struct.pack("<3I", 1023 << 20, 1023 << 10, 1023)
     head = struct.pack("<IiiHHI", 40, width, height, 1, 32, 3) + bytes(20) + masks
-    return b"BM" + struct.pack("<IHHI", 0, 0, 0, 14 + len(head)) + head + values.sum(2, dtype="<u4").tobytes()
+    body: Pixels = values.sum(2, dtype="<u4").view(np.uint8)
+    return b"BM" + struct.pack("<IHHI", 0, 0, 0, 14 + len(head)) + head + body.tobytes()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

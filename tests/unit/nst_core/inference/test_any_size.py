@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from nst_core.errors import ConfigError
+from nst_core.errors import ConfigError, ImageTooLargeError
 from nst_core.inference.any_size import AnySizeStylizer
+from nst_core.inference.cuda import CudaStylizer
 from nst_core.inference.eager import EagerStylizer
+from nst_core.inference.painting import in_strokes
+from nst_core.inference.strokes import Stroke
 from nst_core.nets.costs import maps_in_memory, strips_bytes, stylize_bytes
 from nst_core.nets.families import with_palettes
 from nst_core.nets.grain import grained
@@ -34,12 +37,60 @@ def test_small_photos_go_to_the_engine_and_large_ones_are_cut() -> None:
 
 def test_a_photo_without_memory_for_the_whole_is_cut() -> None:
     strips: list[None] = []
-    budget = stylize_bytes(CONFIG, 64 * 64)
-    stylizer = AnySizeStylizer(ENGINE, budget_bytes=budget, progress=lambda: strips.append(None))
-    stylizer(photo(64, 64))
+    engine = CudaStylizer(TransformerNet(CONFIG), device="cpu")
+    budget = stylize_bytes(CONFIG, 256 * 64)
+    stylizer = AnySizeStylizer(engine, budget_bytes=budget, progress=lambda: strips.append(None))
+    stylizer(photo(256, 64))
     assert strips == []
-    stylizer(photo(80, 80))
+    stylizer(photo(272, 64))
     assert strips != []
+
+
+def test_the_reference_never_cuts_a_smaller_photo_for_lack_of_memory() -> None:
+    """Its bytes would be others than those of a worker with more memory; so it refuses the photo."""
+    budget = stylize_bytes(CONFIG, 256 * 64)
+    stylizer = AnySizeStylizer(ENGINE, budget_bytes=budget, whole_pixels=272 * 64)
+    assert stylizer.max_pixels(budget) == ENGINE.max_pixels(budget)
+    assert np.array_equal(stylizer(photo(256, 64)), ENGINE(photo(256, 64)))
+    with pytest.raises(ImageTooLargeError, match=r"64 x 272 pixels .*max_px.*another precision than exact"):
+        stylizer(photo(272, 64))
+
+
+def test_what_has_room_for_the_photos_that_are_not_cut_paints_larger_ones_in_strips() -> None:
+    budget = strips_bytes(CONFIG, 10**6)
+    assert AnySizeStylizer(ENGINE, whole_pixels=200_000).max_pixels(budget) == 10**6
+
+
+@pytest.mark.parametrize("size", [(16, 20_000), (160, 2_000)])
+def test_strips_that_have_no_room_in_the_budget_are_refused(size: tuple[int, int]) -> None:
+    """A very wide photo has large strips, although it has no more pixels than another one."""
+    engine = CudaStylizer(TransformerNet(CONFIG), device="cpu")
+    needed = strips_bytes(CONFIG, size[0] * size[1], room=engine.strip_size.room(*size))
+    picture = np.zeros((1, *size, 3), np.uint8)
+    stylizer = AnySizeStylizer(engine, budget_bytes=needed - 1, whole_pixels=0)
+    with pytest.raises(ImageTooLargeError, match=f"{size[1]:,} x {size[0]:,} pixels"):
+        stylizer(picture)
+
+
+def test_the_widest_photos_are_refused_before_they_take_memory() -> None:
+    # One byte for all of its pixels.
+    picture = np.broadcast_to(np.zeros((1, 1, 1, 1), np.uint8), (1, 200, 1_000_000, 3))
+    budget = 2 * 2**30
+    for engine in (ENGINE, CudaStylizer(TransformerNet(CONFIG), device="cpu")):
+        stylizer = AnySizeStylizer(engine, budget_bytes=budget, whole_pixels=10**6)
+        assert stylizer.max_pixels(budget) > 200 * 1_000_000
+        with pytest.raises(ImageTooLargeError, match="1,000,000 x 200 pixels"):
+            stylizer(picture)
+
+
+@pytest.mark.parametrize("stroke", ["auto", "fine", "varied", 3.0])
+def test_a_copy_of_a_thin_photo_is_refused_if_the_network_has_no_memory_for_it(stroke: Stroke) -> None:
+    """No side of a copy is under the network's smallest, so that a thin photo is hardly reduced for any stroke."""
+    engine = EagerStylizer(TransformerNet(TransformerConfig(width=8, blocks=1, upsample="transposed")))
+    budget = stylize_bytes(engine.config, 10**5)
+    stylizer = AnySizeStylizer(engine, budget_bytes=budget)
+    with pytest.raises(ImageTooLargeError, match="x 16 pixels"):
+        in_strokes(np.zeros((20, 200_000, 3), np.uint8), stroke, lambda copy: stylizer(copy[None])[0], min_side_px=16)
 
 
 def test_the_largest_photo_has_room_in_the_budget() -> None:
