@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nst_core.inference.halves import check, largest
 from nst_core.inference.native_kernels import Kernels, Map, Norm, painted
 from nst_core.inference.torch_layers import TorchLayers
 from nst_core.nets.palettes import Palette
@@ -36,7 +37,7 @@ class NativeLayers(TorchLayers):
     def stored(self, x: Tensor | Map) -> Tensor:
         """Return a map as it is stored; see `TorchLayers.stored`."""
         if isinstance(x, Map):
-            y = _empty(x.height, x.width, x.channels, torch.float16)
+            y = _empty(x.height, x.width, x.channels, self._type(stored=True))
             self._kernels.add(x, None, y)
             x = y
         _, channels, height, width = x.shape
@@ -48,11 +49,10 @@ class NativeLayers(TorchLayers):
         stride, side = self._kernels.stride(name), self._kernels.side(name)
         above, below = _above_and_below(rows, side // 2)
         height = (read.height + above + below - side) // stride + 1
-        is_stored = name == "down3.conv" or name.startswith("residuals.")
-        dtype = torch.float16 if is_stored else self._kernels.map_type
+        dtype = self._type(stored=name == "down3.conv" or name.startswith("residuals."))
         y = _empty(height, -(-read.width // stride), self._kernels.channels(name), dtype)
         self._kernels.convolve(read, name, y, rows=height, above=above, norm=self._measure(y))
-        return y
+        return self._checked(y)
 
     def norm(self, x: Tensor | Map, name: str, *, relu: bool = True, given: bool = False) -> Map:  # type: ignore[override]
         """Return the map as one that is normalised."""
@@ -71,6 +71,20 @@ class NativeLayers(TorchLayers):
         self._kernels.add(one, _map(y), total)
         return total
 
+    def _type(self, *, stored: bool = False) -> torch.dtype:
+        """Return the type of a map."""
+        if self.is_wide:
+            return torch.float32
+        return torch.float16 if stored else self._kernels.map_type
+
+    def _checked(self, y: Tensor) -> Tensor:
+        """Return the last result of a convolution; raise HalfOverflowError if float16 does not hold its values."""
+        if y.dtype == torch.float16:
+            assert self._moments is not None
+            mean, variance = self._moments.numpy()
+            check(y[0].permute(1, 2, 0).numpy(), largest(y.shape[2] * y.shape[3], mean, variance))
+        return y
+
     def _measure(self, y: Tensor) -> Norm:
         """Let a kernel fill mean and variance of a result."""
         self._moments = torch.empty(2, 1, y.shape[1], 1, 1, dtype=torch.float64)
@@ -86,12 +100,12 @@ class NativeLayers(TorchLayers):
         # Of the doubled rows around a strip only the inner ones are read; see `TorchLayers`.
         height, width = 2 * read.height - odd[0], 2 * read.width - odd[1]
         made = 2 * (read.height - 2 + above + below) + odd[0]
-        y = _empty(made, width, self._kernels.channels(name), self._kernels.map_type)
+        y = _empty(made, width, self._kernels.channels(name), self._type())
         first = 0 if above else 2
         self._kernels.convolve_doubled(
             read, name, y, size=(height, width), first=first, rows=made, norm=self._measure(y)
         )
-        return y
+        return self._checked(y)
 
     def head(self, x: Tensor | Map, rows: Tensor | None = None) -> Tensor:
         """Return the last convolution, 1 x H x W x 3, before the output function."""

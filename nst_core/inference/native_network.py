@@ -1,18 +1,22 @@
 """A transformer network for whole photos in our own kernels; see `native_kernels`."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from threading import Condition
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from nst_core.inference.halves import HalfOverflowError, check
 from nst_core.inference.native_kernels import Kernels, Map, Norm, painted
 from nst_core.inference.stylizer import Pixels
 from nst_core.nets.palettes import Palette
 from nst_core.nets.transformer import TransformerNet
+
+Floats = npt.NDArray[np.float32]
 
 
 class Workspace:
@@ -74,7 +78,9 @@ class NativeNetwork:
     def __call__(self, photo: Pixels) -> Pixels:
         """Return the picture of a photo, H x W x 3 bytes each. Raises MemoryError if there is no memory for it."""
         with self._workspaces.one() as workspace:
-            return self._picture(photo, partial(self._layer, workspace), workspace)
+            with suppress(HalfOverflowError):
+                return self._picture(photo, partial(self._layer, workspace, self._kernels.map_type), workspace)
+            return self._picture(photo, partial(self._layer, workspace, torch.float32), workspace)
 
     def _picture(self, photo: Pixels, layer: Callable[..., Map], workspace: Workspace) -> Pixels:
         height, width = photo.shape[:2]
@@ -82,11 +88,14 @@ class NativeNetwork:
         x = Map(values=pixels, height=height, width=width, channels=3)
         for number in ("1", "2", "3"):
             x = layer(x, f"down{number}.conv", f"down{number}.norm", buffer=number, relu=True)
+        sizes = self._sizes("down3.norm", x)
         for block in range(self._config.blocks):
             name = f"residuals.{block}"
             y = layer(x, f"{name}.conv1", f"{name}.norm1", buffer="y", relu=True)
             y = layer(y, f"{name}.conv2", f"{name}.norm2", buffer="z")
             self._kernels.add(x, y, x.values)
+            sizes = sizes + self._sizes(f"{name}.norm2", y)
+            _check(x, sizes)
             x = Map(values=x.values, height=x.height, width=x.width, channels=x.channels)
         half = -(-height // 2), -(-width // 2)
         if self._config.crop == "end":
@@ -98,6 +107,7 @@ class NativeNetwork:
     def _layer(
         self,
         workspace: Workspace,
+        dtype: torch.dtype,
         x: Map,
         conv: str,
         norm: str,
@@ -110,7 +120,7 @@ class NativeNetwork:
         kernels, channels = self._kernels, self._kernels.channels(conv)
         stride = kernels.stride(conv)
         height, width = doubled or (-(-x.height // stride), -(-x.width // stride))
-        y = workspace.buffer(buffer, height * width * channels, self._kernels.map_type)
+        y = workspace.buffer(buffer, height * width * channels, dtype)
         weight, bias = self._tensors[f"{norm}.weight"], self._tensors[f"{norm}.bias"]
         scale, shift = torch.empty_like(weight), torch.empty_like(weight)
         made = Norm(weight=weight, bias=bias, scale=scale, shift=shift, eps=self._config.norm_eps)
@@ -118,7 +128,19 @@ class NativeNetwork:
             kernels.convolve_doubled(x, conv, y, size=doubled, first=0, rows=height, norm=made)
         else:
             kernels.convolve(x, conv, y, rows=height, above=kernels.side(conv) // 2, norm=made)
-        return Map(values=y, height=height, width=width, channels=channels, scale=scale, shift=shift, relu=relu)
+        result = Map(values=y, height=height, width=width, channels=channels, scale=scale, shift=shift, relu=relu)
+        # Normalisation has made these from its mean and variance. Without any variance, the values do not matter.
+        factor = np.abs(scale.numpy())
+        sizes = self._sizes(norm, result) + np.abs(shift.numpy())
+        _check(result, np.divide(sizes, factor, out=np.zeros_like(sizes), where=factor != 0))
+        return result
+
+    def _sizes(self, norm: str, x: Map) -> Floats:
+        """Return for each channel a size that no value of a map exceeds after its normalisation."""
+        weight, bias = (np.abs(self._tensors[f"{norm}.{part}"].numpy()) for part in ("weight", "bias"))
+        # Furthest from the mean is a value if all others are equal.
+        sizes: Floats = bias + weight * np.float32(x.height * x.width) ** np.float32(0.5)
+        return sizes
 
     def _head(self, x: Map, workspace: Workspace) -> Pixels:
         count = x.height * x.width * 3
@@ -126,3 +148,10 @@ class NativeNetwork:
         self._kernels.head(x, y, rows=x.height, above=4)
         result: Pixels = painted(y, self._config, self._palette).numpy()
         return result
+
+
+def _check(x: Map, sizes: Floats) -> None:
+    """Raise HalfOverflowError if the values of a map are float16, which has not held them."""
+    if x.values.dtype == torch.float16:
+        count = x.height * x.width * x.channels
+        check(x.values[:count].view(x.height, -1).numpy(), sizes)

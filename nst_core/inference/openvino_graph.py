@@ -54,6 +54,7 @@ class Graph:
         from openvino import opset15
 
         self.config = config
+        self.is_wide = False
         self._tensors = tensors
         self._op = opset15
         self._inputs: list[Node] = []
@@ -249,7 +250,8 @@ class Graph:
 
     def map(self, name: str) -> Node:
         """Return the input of a stored map; see `passes.Layers.map`."""
-        rows = self._op.convert(self.input(name, [-1, 4 * self.config.width, -1], np.float16), "f32")
+        dtype = np.float32 if self.is_wide else np.float16
+        rows = self._op.convert(self.input(name, [-1, 4 * self.config.width, -1], dtype), "f32")
         return self._op.unsqueeze(
             self._op.transpose(rows, self.constant([1, 0, 2], np.int64)), self.constant(0, np.int64)
         )
@@ -258,7 +260,7 @@ class Graph:
         """Return a map as it is stored."""
         op = self._op
         rows = op.transpose(op.squeeze(x, self.constant([0], np.int64)), self.constant([1, 0, 2], np.int64))
-        return op.convert(rows, "f16")
+        return op.convert(rows, "f32" if self.is_wide else "f16")
 
     def cut(self, x: Node, name: str) -> Node:
         """Return a part of a map; see `passes.Layers.cut`."""

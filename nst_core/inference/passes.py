@@ -2,7 +2,7 @@
 
 A pass is defined once, in terms of layers: `openvino_graph.Graph` makes a graph of them, and `torch_layers.TorchLayers`
 and `native_layers.NativeLayers` run them at once. Inputs come by name; see `strips` for what they are. The maps between
-the passes have a quarter of the picture's height and width and are float16.
+the passes have a quarter of the picture's height and width and are float16, or float32 for layers that are wide.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,9 @@ class Layers(Protocol):
     the rows around it that a convolution reads.
     """
 
+    #: Whether all maps are float32; see `halves`.
+    is_wide: bool
+
     def input(self, name: str, shape: Sequence[int], dtype: Any = ...) -> Value:
         """Return an input of the pass."""
         ...
@@ -33,7 +36,7 @@ class Layers(Protocol):
     def map(self, name: str) -> Value:
         """Return a strip of a stored map as float32, N x C x H x W.
 
-        It comes as float16, H x C x W, but the values of a row are in the order in which `stored` has put them.
+        It comes as it is stored, H x C x W, but the values of a row are in the order in which `stored` has put them.
         """
         ...
 

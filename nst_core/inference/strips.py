@@ -12,7 +12,7 @@ takes statistics from a thumbnail and 32 pixels of overlap, so that its seams ar
 
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -21,8 +21,11 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from nst_core.errors import WeightsError
+from nst_core.inference.halves import HalfOverflowError, check
 from nst_core.inference.passes import Layers, Up, complete, decoder, encoder, first_half, second_half
 from nst_core.inference.row_ranges import Rows, conv_source, head_source, strips, up_source
+from nst_core.inference.strip_statistics import Statistics
 from nst_core.inference.stylizer import Pixels
 from nst_core.nets.costs import MAPS_IN_MEMORY, STRIP_PIXELS, STRIP_ROOM
 from nst_core.nets.grain import grained
@@ -34,8 +37,9 @@ Define = Callable[[Layers], dict[str, Any]]
 #: Runs a pass on one strip: a key that tells passes apart, how it is defined, and the inputs by name, of which it may
 #: need a part only.
 Run = Callable[[tuple[Any, ...], Define, Mapping[str, Any]], Mapping[str, Array]]
-#: A variance below this share of the squared mean consists of rounding errors; see `transformer.InstanceNorm`.
-_ROUNDING = 1e-11
+MapType = type[np.float16] | type[np.float32]
+#: The types of stored maps; each photo gets the first one that holds all of its values.
+_MAP_TYPES: tuple[MapType, ...] = (np.float16, np.float32)
 #: Rows of the strips of the widest photos: four of a stored map, of which the last strip may have two, as many as
 #: padding reads. It is a multiple of 4 `tile` for every engine.
 _LEAST_ROWS = 16
@@ -85,51 +89,24 @@ def supports(config: TransformerConfig) -> bool:
     )
 
 
-class Statistics:
-    """Mean and variance of each channel, from those of strips; exact, since they are combined in float64.
-
-    Chan, Golub, LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances" (1979).
-    """
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._mean: Any = 0.0
-        self._squares: Any = 0.0
-
-    def add(self, count: int, mean: Array, variance: Array) -> None:
-        """Add the statistics of `count` values of each channel."""
-        total = self._count + count
-        difference = mean.astype(np.float64) - self._mean
-        self._squares = self._squares + variance.astype(np.float64) * count
-        self._squares = self._squares + difference**2 * (self._count * count / total)
-        self._mean = self._mean + difference * (count / total)
-        self._count = total
-
-    def affine(self, weight: Array, bias: Array, eps: float) -> tuple[Array, Array]:
-        """Return scale and shift, 1 x C x 1 x 1 each, that normalise with the weight and bias of a layer, C each."""
-        weight, bias = weight.reshape(1, -1, 1, 1), bias.reshape(1, -1, 1, 1)
-        variance = self._squares / self._count
-        one = np.where(variance > _ROUNDING * self._mean**2, 1 / np.sqrt(variance + eps), 0.0)  # as kernels do
-        return (weight * one).astype(np.float32), (bias - self._mean * weight * one).astype(np.float32)
-
-
 class StoredMap:
-    """A map of the picture between passes, float16, rows x channels x columns, in memory or in a file.
+    """A map of the picture between passes, rows x channels x columns, in memory or in a file.
 
     An engine may keep the values of a row in an order of its own. The file is read and written, not mapped: its pages
     do not count as memory of the process, and a full disk is an OSError.
     """
 
-    def __init__(self, shape: tuple[int, int, int], *, file: BinaryIO | None) -> None:
+    def __init__(self, shape: tuple[int, int, int], dtype: MapType = np.float16, *, file: BinaryIO | None) -> None:
         self._row = shape[1:]
         self._file = file
-        self._values = np.empty(shape if file is None else (0,), np.float16)
+        self._dtype = dtype
+        self._values = np.empty(shape if file is None else (0,), dtype)
 
-    def read(self, rows: Rows) -> npt.NDArray[np.float16]:
+    def read(self, rows: Rows) -> Array:
         """Return some rows that have been written: in memory, they change when the map does."""
         if self._file is None:
             return self._values[rows.first : rows.end]
-        values = np.empty((len(rows), *self._row), np.float16)
+        values = np.empty((len(rows), *self._row), self._dtype)
         self._file.seek(rows.first * values[0].nbytes)
         self._file.readinto(values.data.cast("B"))  # type: ignore[attr-defined]
         return values
@@ -139,7 +116,7 @@ class StoredMap:
         if self._file is None:
             self._values[rows.first : rows.end] = values
             return
-        values = np.ascontiguousarray(values, np.float16)
+        values = np.ascontiguousarray(values, self._dtype)
         self._file.seek(rows.first * values[0].nbytes)
         self._file.write(values.data.cast("B"))
 
@@ -170,20 +147,39 @@ class LargePicture:
         #: Rows of a strip of the photo.
         self._rows = size.rows_for(width)
         self._in_memory_bytes = in_memory_bytes
+        self._begin(np.float16)
+
+    def _begin(self, map_type: MapType) -> None:
+        """Begin the first pass, with stored maps of a type."""
+        self._map_type = map_type
         #: By the name of a normalisation: its inputs.
         self._affine: dict[str, Array] = {}
+        #: What no value of x exceeds in size, of each channel, after all that is added to it.
+        self._largest: Any = 0.0
 
     def picture(self, result: Pixels | None = None) -> Pixels:
-        """Return the stylized photo, in the memory of `result` if it is given; see `Stylizer.__call__`."""
+        """Return the stylized photo, in the memory of `result` if it is given; see `Stylizer.__call__`.
+
+        Raises WeightsError if the values of the network's maps are too large for float32.
+        """
+        result = np.empty_like(self._photo, order="C") if result is None else result
+        for map_type in _MAP_TYPES:
+            self._begin(map_type)
+            with suppress(HalfOverflowError), ExitStack() as files:
+                self._store(files)
+                self._measure()
+                return self._apply(result)
+            del self._x, self._y  # before there are larger ones
+        raise WeightsError("The maps of the style's network have values that are too large for 32-bit floats.")
+
+    def _store(self, files: ExitStack) -> None:
+        """Make the stored maps."""
         quarter = self._encoded[2]
         shape = (quarter[0], 4 * self._config.width, quarter[1])
-        nbytes = 2 * prod(shape)
-        with ExitStack() as files:
-            # Half as often read and written as y.
-            self._x = StoredMap(shape, file=self._file(files, 2 * nbytes))
-            self._y = StoredMap(shape, file=self._file(files, nbytes))
-            self._measure()
-            return self._apply(np.empty_like(self._photo, order="C") if result is None else result)
+        nbytes = np.dtype(self._map_type).itemsize * prod(shape)
+        # Half as often read and written as y.
+        self._x = StoredMap(shape, self._map_type, file=self._file(files, 2 * nbytes))
+        self._y = StoredMap(shape, self._map_type, file=self._file(files, nbytes))
 
     def _file(self, files: ExitStack, nbytes: int) -> BinaryIO | None:
         """Return a file for a map, unless `nbytes` may be in memory."""
@@ -228,6 +224,7 @@ class LargePicture:
             outputs = self._call(("encoder", depth), partial(encoder, depth=depth), inputs)
             statistics.add(len(rows) * size[1], outputs["mean"], outputs["variance"])
             if depth == 3:
+                self._check(outputs["map"], statistics.largest)
                 self._x.write(rows, outputs["map"])
         self._normalise(statistics, f"down{depth}.norm")
 
@@ -235,6 +232,7 @@ class LargePicture:
         for rows in strips(self._encoded[2][0], self._rows // 4):
             inputs = {"x": self._x.read(rows), "y": self._y.read(rows)}
             outputs = self._call(("complete", block), partial(complete, block=block), inputs)
+            self._check(outputs["completed"], self._largest)
             self._x.write(rows, outputs["completed"])
 
     def _convolve(self, define: Callable[..., dict[str, Any]], block: int, norm: str) -> None:
@@ -251,8 +249,10 @@ class LargePicture:
             # Only now may the rows before these be replaced: the last one of them was read once more.
             _write(made)
             statistics.add(len(rows) * size[1], outputs["mean"], outputs["variance"])
+            self._check(outputs["map"], statistics.largest)
             made = [(self._y, rows, outputs["map"])]
             if "completed" in outputs:
+                self._check(outputs["completed"], self._largest)
                 first = rows.first - wanted.first
                 made.append((self._x, rows, outputs["completed"][first : first + len(rows)]))
         _write(made)
@@ -285,7 +285,14 @@ class LargePicture:
             ("decoder", depth, *ups), partial(decoder, depth=depth, ups=ups, encoded=not self._config.blocks), inputs
         )
 
+    def _check(self, stored: Array, sizes: Array) -> None:
+        """Raise HalfOverflowError if a map that is to be stored had values beyond the range of its type."""
+        if self._map_type is np.float16:
+            check(stored, sizes)
+
     def _call(self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]) -> Mapping[str, Array]:
+        if self._map_type is not np.float16:
+            key, define = (*key, "wide"), partial(_with_wide_maps, define)
         return self._run(key, define, {**inputs, **self._affine})
 
     def _normalise(self, statistics: Statistics, name: str) -> None:
@@ -294,6 +301,13 @@ class LargePicture:
             self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"], self._config.norm_eps
         )
         self._affine |= {f"{name}.scale": scale, f"{name}.shift": shift}
+        if name == "down3.norm" or name.endswith(".norm2"):  # what x begins with, and what is added to it
+            self._largest = self._largest + np.abs(scale) * statistics.largest + np.abs(shift)
+
+
+def _with_wide_maps(define: Define, layers: Layers) -> dict[str, Any]:
+    layers.is_wide = True
+    return define(layers)
 
 
 def _write(made: list[tuple[StoredMap, Rows, Array]]) -> None:

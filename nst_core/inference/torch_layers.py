@@ -20,6 +20,7 @@ class TorchLayers:
     """
 
     def __init__(self, net: TransformerNet, inputs: Mapping[str, np.ndarray[Any, Any]], device: torch.device) -> None:
+        self.is_wide = False
         self._net = net
         self._inputs = inputs
         self._device = device
@@ -41,7 +42,8 @@ class TorchLayers:
     def stored(self, x: Tensor) -> Tensor:
         """Return a map as it is stored; the values of a row are in channels_last there, too."""
         _, channels, height, width = x.shape
-        return x[0].permute(1, 2, 0).half().reshape(height, channels, width)
+        rows = x[0].permute(1, 2, 0)
+        return (rows if self.is_wide else rows.half()).reshape(height, channels, width)
 
     def conv(self, x: Tensor, name: str, rows: Tensor | None = None) -> Tensor:
         """Return a convolution of the network."""

@@ -11,7 +11,7 @@ import torch
 from nst_core.inference.native_kernels import Kernels
 from nst_core.inference.native_layers import NativeLayers
 from nst_core.inference.row_ranges import Rows, conv_source, up_source
-from nst_core.inference.strips import Statistics
+from nst_core.inference.strip_statistics import Statistics
 from nst_core.inference.torch_layers import TorchLayers
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from tests.unit.nst_core.nets.native_kit import needs_compiler

@@ -71,7 +71,7 @@ class SlowToSee(OpenvinoStylizer):
     """Takes a moment to see which pass was the last one, so that another thread gets between."""
 
     @property
-    def _last_pass(self) -> CompiledGraph | None:  # type: ignore[override]
+    def _last_pass(self) -> CompiledGraph | None:
         time.sleep(0.01)
         return self._kept
 

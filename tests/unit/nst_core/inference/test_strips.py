@@ -20,7 +20,7 @@ from nst_core.inference.native_engine import NativeStylizer
 from nst_core.inference.openvino_compiled import precisions
 from nst_core.inference.openvino_engine import OpenvinoStylizer
 from nst_core.inference.row_ranges import Rows
-from nst_core.inference.strips import LargePicture, Statistics, StoredMap, StripSize, supports
+from nst_core.inference.strips import LargePicture, StoredMap, StripSize, supports
 from nst_core.inference.stylizer import Pixels
 from nst_core.nets.costs import BASE_BYTES, STRIP_ROOM, maps_in_memory, strips_bytes
 from nst_core.nets.families import without_palettes
@@ -196,27 +196,6 @@ def test_a_flat_picture_in_strips_is_that_of_the_whole(engine: Any) -> None:
     flat = np.full((1, 256, 64, 3), (200, 30, 77), np.uint8)
     expected = whole(shipped_net, flat)
     assert np.abs(cut(engine_of(engine, shipped_net), flat).astype(int) - expected).max() <= 1
-
-
-def test_statistics_of_parts_are_those_of_the_whole() -> None:
-    values = np.random.default_rng(0).normal(30, 0.1, (1, 3, 60, 10))
-    statistics = Statistics()
-    for rows in (slice(0, 8), slice(8, 41), slice(41, 60)):
-        part = values[:, :, rows]
-        statistics.add(part[0, 0].size, part.mean((2, 3), keepdims=True), part.var((2, 3), keepdims=True))
-    scale, shift = statistics.affine(np.array([1.0, 2.0, 3.0]), np.array([0.5, 0.0, 0.0]), 1e-5)
-    expected = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1, 1) / np.sqrt(values.var((2, 3), keepdims=True) + 1e-5)
-    np.testing.assert_allclose(scale, expected, rtol=1e-6)
-    normalised = values * scale + shift
-    np.testing.assert_allclose(normalised.mean((0, 2, 3)), [0.5, 0, 0], atol=1e-3)
-
-
-def test_rounding_errors_of_a_flat_map_are_not_multiplied() -> None:
-    statistics = Statistics()
-    statistics.add(100, np.full((1, 1, 1, 1), 1000.0), np.full((1, 1, 1, 1), 1e-9))
-    scale, shift = statistics.affine(np.ones(1), np.full(1, 0.25), 1e-5)
-    assert scale.item() == 0
-    assert shift.item() == 0.25
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
