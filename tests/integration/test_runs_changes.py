@@ -12,9 +12,9 @@ from nst_core.storage.blobs import BlobUri
 from nst_core.training.config import DEFAULT_STYLE_WEIGHTS
 from scheduler.domain.runs import place_key
 from tests.integration.conftest import LEASE_S, TENANT, Rig
+from tests.integration.run_api_kit import connect, picture, train
 from tests.integration.run_kit import RunRig, begun, broken, finished
 from tests.integration.test_deletion import remove
-from tests.integration.test_runs_api import connect, picture, train
 
 
 @pytest.fixture
