@@ -18,7 +18,7 @@ from scheduler.webhooks.service import WebhookService
 from scheduler.webhooks.vault import Vault
 from tests.integration.conftest import Rig
 from tests.integration.job_kit import end_with_images
-from tests.integration.run_kit import RunRig
+from tests.integration.runs.kit import RunRig
 
 OWNER, STRANGER = "owner", "stranger"
 #: A stranger's answer must not name the owner, unless the stranger's own request did.

@@ -25,8 +25,8 @@ from tests.integration.conftest import (
     started,
 )
 from tests.integration.job_kit import dispatch
-from tests.integration.run_kit import DISPATCH_LEASE_S as SEGMENT_LEASE_S
-from tests.integration.run_kit import RunRig, begun
+from tests.integration.runs.kit import DISPATCH_LEASE_S as SEGMENT_LEASE_S
+from tests.integration.runs.kit import RunRig, begun
 
 HOUR_S = 3600.0
 

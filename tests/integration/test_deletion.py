@@ -24,7 +24,7 @@ from scheduler.store.database import Database
 from scheduler.store.tenants import Tenant
 from tests.integration.conftest import TENANT, FakeClock, Rig
 from tests.integration.job_kit import body, end, end_with_images, failing
-from tests.integration.run_kit import RunRig
+from tests.integration.runs.kit import RunRig
 
 DAY_S = 24 * 3600.0
 NEVER = Lifetimes()

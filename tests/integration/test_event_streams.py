@@ -21,7 +21,7 @@ from scheduler.store import events as event_rows
 from scheduler.store.tables import events as event_table
 from tests.clients import Connect
 from tests.integration.conftest import TENANT, Rig, finished, progress, started
-from tests.integration.run_kit import RunRig
+from tests.integration.runs.kit import RunRig
 from tests.integration.serving import serving
 
 MAX_STREAMS = 2

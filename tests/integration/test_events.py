@@ -13,7 +13,7 @@ from scheduler.store import jobs as job_rows
 from scheduler.store.database import Database
 from scheduler.store.tables import events
 from tests.integration.conftest import TENANT, Rig, finished, progress, started
-from tests.integration.run_kit import RunRig, begun
+from tests.integration.runs.kit import RunRig, begun
 
 DAY_S = 86_400.0
 

@@ -18,7 +18,7 @@ from scheduler.webhooks.address import Rules
 from scheduler.webhooks.service import WebhookService
 from scheduler.webhooks.vault import Vault
 from tests.integration.conftest import TENANT, Rig
-from tests.integration.run_kit import RunRig
+from tests.integration.runs.kit import RunRig
 
 schemathesis = pytest.importorskip("schemathesis")
 

@@ -20,7 +20,7 @@ from scheduler.store import jobs as job_rows
 from scheduler.store.tables import jobs, runs
 from tests.integration.conftest import LEASE_S, Rig, finished, outcome, read_lines, started
 from tests.integration.job_kit import dispatch
-from tests.integration.run_kit import RunRig
+from tests.integration.runs.kit import RunRig
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 60

@@ -20,7 +20,7 @@ from scheduler.local.servers import HOST, free_port
 from scheduler.monitoring import Monitor
 from scheduler.store.database import Database
 from tests.integration.conftest import TENANT, Rig, progress, started
-from tests.integration.run_kit import RunRig
+from tests.integration.runs.kit import RunRig
 
 sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

@@ -12,7 +12,7 @@ from scheduler.domain.errors import QuotaExceededError
 from scheduler.domain.keys import new_api_key
 from scheduler.store.tenants import Tenant
 from tests.integration.conftest import TENANT, Rig
-from tests.integration.run_kit import RunRig
+from tests.integration.runs.kit import RunRig
 
 
 def job(rig: Rig, uri: str = "", **output: Any) -> dict[str, Any]:

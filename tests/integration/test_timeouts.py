@@ -23,7 +23,7 @@ from scheduler.local.servers import HOST, free_port, redis_command
 from scheduler.store.database import API_S, Database
 from tests.brokers import Broker
 from tests.integration.conftest import TENANT, Rig
-from tests.integration.run_kit import RunRig
+from tests.integration.runs.kit import RunRig
 
 MOST_S = 10.0
 

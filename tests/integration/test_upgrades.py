@@ -31,7 +31,7 @@ from scheduler.webhooks.service import WebhookService
 from scheduler.webhooks.vault import Vault
 from tests.brokers import Broker
 from tests.integration.conftest import FakeClock, Rig, finished, read_lines, started
-from tests.integration.run_kit import RunRig
+from tests.integration.runs.kit import RunRig
 from tests.integration.test_migrations import differences
 from tests.unit.nst_core.protocol.test_chunks import BLEND, CHUNK, OPTIMIZE
 from tests.unit.nst_core.protocol.test_events import EVENTS

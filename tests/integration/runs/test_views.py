@@ -2,35 +2,15 @@
 
 import csv
 import io
-from collections.abc import Iterator
 
-import pytest
 from fastapi.testclient import TestClient
 
 from nst_core.protocol.segments import sample_uri
 from nst_core.training.curve import COLUMNS, dump_losses
 from nst_core.training.step_losses import StepLosses
-from tests.integration.conftest import TENANT, Rig
-from tests.integration.run_api_kit import connect, train
-from tests.integration.run_kit import RunRig, begun, broken, going
-
-
-@pytest.fixture
-def runs(rig: Rig) -> RunRig:
-    rig.service.styles.register_shipped()
-    return RunRig(rig)
-
-
-@pytest.fixture
-def client(runs: RunRig) -> Iterator[TestClient]:
-    with connect(runs.rig, TENANT) as client:
-        yield client
-
-
-@pytest.fixture
-def stranger(runs: RunRig) -> Iterator[TestClient]:
-    with connect(runs.rig, "stranger") as client:
-        yield client
+from tests.integration.conftest import TENANT
+from tests.integration.runs.api_kit import train
+from tests.integration.runs.kit import RunRig, begun, broken, going
 
 
 def test_runs_belong_to_their_tenant(client: TestClient, stranger: TestClient, runs: RunRig) -> None:

@@ -14,12 +14,7 @@ from scheduler.store import styles as access
 from scheduler.store import versions
 from scheduler.store.tables import SHIPPED
 from tests.integration.conftest import LEASE_S, TENANT, Rig
-from tests.integration.run_kit import DISPATCH_LEASE_S, LOST_AFTER_S, RunRig, begun, broken, finished, going
-
-
-@pytest.fixture
-def runs(rig: Rig) -> RunRig:
-    return RunRig(rig)
+from tests.integration.runs.kit import DISPATCH_LEASE_S, LOST_AFTER_S, RunRig, begun, broken, finished, going
 
 
 def test_a_run_is_a_chain_of_segments_that_ends_with_a_style(runs: RunRig) -> None:

@@ -15,7 +15,7 @@ from scheduler.jobs.finalizer import Finalizer
 from scheduler.loops import Loops
 from scheduler.settings import SchedulerSettings
 from tests.integration.conftest import Rig
-from tests.integration.run_kit import RunRig, begun
+from tests.integration.runs.kit import RunRig, begun
 
 WAIT_S = 60
 

@@ -1,7 +1,6 @@
 """Changes that clients make to runs: pause, resume, cancel, extend, fork and publish."""
 
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,22 +10,10 @@ from nst_core.protocol.segments import Phase
 from nst_core.storage.blobs import BlobUri
 from nst_core.training.config import DEFAULT_STYLE_WEIGHTS
 from scheduler.domain.runs import place_key
-from tests.integration.conftest import LEASE_S, TENANT, Rig
-from tests.integration.run_api_kit import connect, picture, train
-from tests.integration.run_kit import RunRig, begun, broken, finished
+from tests.integration.conftest import LEASE_S, TENANT
+from tests.integration.runs.api_kit import connect, picture, train
+from tests.integration.runs.kit import RunRig, begun, broken, finished
 from tests.integration.test_deletion import remove
-
-
-@pytest.fixture
-def runs(rig: Rig) -> RunRig:
-    rig.service.styles.register_shipped()
-    return RunRig(rig)
-
-
-@pytest.fixture
-def client(runs: RunRig) -> Iterator[TestClient]:
-    with connect(runs.rig, TENANT) as client:
-        yield client
 
 
 def post(client: TestClient, run_id: str, action: str, **body: Any) -> Any:

@@ -20,30 +20,12 @@ from scheduler.runs.requests import MAX_ABOUT_BYTES
 from scheduler.store.database import Connection, Database
 from scheduler.store.errors import DatabaseUnavailableError
 from scheduler.store.tenants import Tenant
-from tests.integration.conftest import TENANT, Rig
-from tests.integration.run_api_kit import body, connect, picture, submit, train
-from tests.integration.run_kit import RunRig
+from tests.integration.conftest import TENANT
+from tests.integration.runs.api_kit import body, connect, picture, submit, train
+from tests.integration.runs.kit import RunRig
 
 #: A family of the package.
 FAMILY = next(iter(families().values()))
-
-
-@pytest.fixture
-def runs(rig: Rig) -> RunRig:
-    rig.service.styles.register_shipped()
-    return RunRig(rig)
-
-
-@pytest.fixture
-def client(runs: RunRig) -> Iterator[TestClient]:
-    with connect(runs.rig, TENANT) as client:
-        yield client
-
-
-@pytest.fixture
-def stranger(runs: RunRig) -> Iterator[TestClient]:
-    with connect(runs.rig, "stranger") as client:
-        yield client
 
 
 def test_a_submitted_run_is_accepted_with_its_location(client: TestClient, runs: RunRig) -> None:

@@ -13,7 +13,7 @@ from nst_core.storage.blobs import BlobUri
 from nst_core.styles import version_of
 from scheduler.store.styles import StyleRow, put_style
 from tests.integration.conftest import TENANT, Rig
-from tests.integration.run_api_kit import connect
+from tests.integration.runs.api_kit import connect
 from tests.integration.test_styles_import import weights
 
 

@@ -9,7 +9,7 @@ from nst_core.images import Picture, encode
 from scheduler.api.app import make_api
 from scheduler.domain.keys import new_api_key
 from tests.integration.conftest import TENANT, Rig
-from tests.integration.run_kit import RunRig
+from tests.integration.runs.kit import RunRig
 
 
 def picture(width: int = 96, height: int = 80, suffix: str = "jpg") -> bytes:

@@ -14,7 +14,7 @@ from scheduler.api.app import make_api
 from scheduler.domain.keys import new_api_key
 from tests.clients import Connect
 from tests.integration.conftest import TENANT, Rig
-from tests.integration.run_kit import RunRig, begun, broken, going
+from tests.integration.runs.kit import RunRig, begun, broken, going
 from tests.integration.serving import serving
 from tests.photos import small_photos
 from tests.shipped import shipped_style
@@ -28,11 +28,6 @@ def painting() -> bytes:
     buffer = io.BytesIO()
     Image.radial_gradient("L").convert("RGB").save(buffer, "PNG")
     return buffer.getvalue()
-
-
-@pytest.fixture
-def runs(rig: Rig) -> RunRig:
-    return RunRig(rig)
 
 
 @pytest.fixture
