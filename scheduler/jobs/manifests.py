@@ -8,37 +8,27 @@ ranged request; only a compressed manifest is read from its beginning again.
 """
 
 import codecs
-import csv
 import json
 import re
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from enum import Enum, auto
 from functools import cached_property
-from itertools import chain
 from typing import Any
 
-from nst_core.client.resources.jobs import MAX_REGIONS
 from nst_core.clock import Clock
 from nst_core.errors import BlobTooLargeError, ConfigError, NstError
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.domain import addresses, codes
-from scheduler.domain.codes import Failure
+from scheduler.jobs.gzip_pieces import is_gzip, skipped, unzipped
 from scheduler.jobs.inputs import MOST_S, Cursor, InputEntry, Page
+from scheduler.jobs.manifest_lines import DECODER, columns, fields, parse
 
 #: The longest line, or element of an array, in characters.
 MAX_LINE = 2**20
-#: The most bytes of a compressed manifest before and after decompression.
-MAX_UNZIPPED_BYTES = 2**28
-#: The most members of a compressed manifest: one a line if lines were appended one by one, and 4,096 by bgzip.
-MAX_MEMBERS = 100_000
-#: Bytes that are read at once at least, and of compressed data at most.
-_FILL_BYTES, _ZIPPED_BYTES = 2**16, 2**12
+#: Bytes that are read at once at least.
+_FILL_BYTES = 2**16
 #: The most bytes that one page reads.
 _MOST_BYTES = 2**24
-_MAX_CUSTOM_ID = 255
-_GZIP = b"\x1f\x8b"
 #: Byte order marks: the first bytes of a text, its encoding, and the length of the mark.
 _MARKS = (
     (b"\xef\xbb\xbf", "utf-8", 3),
@@ -52,8 +42,6 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 _BLANK_LINES = re.compile(r"[ \t\r\n\0]*[\r\n]")
 #: What is between the elements of an array.
 _BETWEEN = re.compile(r"[ \t\r\n,]*")
-#: No field that is read is a number, and Python refuses integers of more than 4,300 digits.
-_DECODER = json.JSONDecoder(parse_int=float)
 
 
 class _Mark(Enum):
@@ -77,10 +65,10 @@ class Manifest:
         first = b""
         if not cursor.kind:
             first = _first_bytes(pieces)
-            if first.startswith(_GZIP):
+            if is_gzip(first):
                 kind["zip"] = "gzip"
         if "zip" in kind:
-            pieces = _skipped(_unzipped(first, pieces), cursor.offset)
+            pieces = skipped(unzipped(first, pieces), cursor.offset)
             first = b"" if cursor.kind else _first_bytes(pieces)
         if not cursor.kind:
             kind["encoding"], mark = _encoding(first)
@@ -181,7 +169,7 @@ class Manifest:
             return _Mark.NOTHING
         while True:
             try:
-                value, end = _DECODER.raw_decode(self._text, self._at)
+                value, end = DECODER.raw_decode(self._text, self._at)
                 break
             except (json.JSONDecodeError, RecursionError) as error:
                 is_long = len(self._text) - self._at > MAX_LINE
@@ -201,20 +189,20 @@ class Manifest:
         """Return the values of a line by the names of their fields."""
         if self._kind["format"] == "csv":
             names, delimiter = self._columns
-            row = _fields(text, delimiter)
+            row = fields(text, delimiter)
             if len(row) > len(names):
                 raise ConfigError("it has more fields than the header.")
             named = {name: value.strip() for name, value in zip(names, row, strict=False)}
             return {name: value for name, value in named.items() if value or name == "input"}
         if text.startswith("s3://"):
             return {"input": text}
-        value = _DECODER.decode(text)
+        value = DECODER.decode(text)
         return {"input": value} if isinstance(value, str) else value
 
     @cached_property
     def _columns(self) -> tuple[Sequence[str], str]:
-        """What `_columns` returns; every line asks for it, and a header may be long."""
-        return _columns(self._kind["header"])
+        """What `columns` returns; every line asks for it, and a header may be long."""
+        return columns(self._kind["header"])
 
     def _advance(self, count: int) -> None:
         """Advance by some characters."""
@@ -256,74 +244,18 @@ class Manifest:
         self._text, self._at = self._text[self._at :] + self._decoder.decode(b"".join(read), final=final), 0
 
 
-def parse(values_of: Callable[[], Any], number: int, may_read: Callable[[BlobUri], bool]) -> InputEntry:
-    """Return the entry of a line with `input`, and perhaps an id and masks; of others, one with an error."""
-    try:
-        values = values_of()
-        custom_id, mask = values.get("custom_id"), values.get("mask")
-        address = _readable(values["input"], "input", may_read)
-        if custom_id is not None and not (
-            isinstance(custom_id, str) and len(custom_id) <= _MAX_CUSTOM_ID and addresses.storable(custom_id)
-        ):
-            raise ConfigError(f"custom_id is not a plain text of at most {_MAX_CUSTOM_ID} characters.")
-        own_mask = None if mask is None else str(_readable(mask, "mask", may_read))
-        regions = _regions(values.get("regions"), may_read)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
-        reason = error.message if isinstance(error, ConfigError) else 'it is not a JSON object with a text "input".'
-        message = f"Line {number} of the manifest: {reason}"
-        return InputEntry(uri=f"line:{number}", line=number, error=Failure(codes.INPUT_INVALID, message))
-    return InputEntry(uri=str(address), custom_id=custom_id, mask=own_mask, regions=regions, line=number)
-
-
-def _regions(value: Any, may_read: Callable[[BlobUri], bool]) -> tuple[str | None, ...]:
-    """Return the masks of regions that a line names: a list of addresses and nulls, in CSV as JSON."""
-    if value is None:
-        return ()
-    try:
-        masks = _DECODER.decode(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
-        masks = None
-    if not isinstance(masks, list) or len(masks) > MAX_REGIONS:
-        raise ConfigError(f"regions is not a list of at most {MAX_REGIONS} addresses of masks, or nulls.")
-    return tuple(None if mask is None else str(_readable(mask, "regions", may_read)) for mask in masks)
-
-
-def _readable(text: Any, field: str, may_read: Callable[[BlobUri], bool]) -> BlobUri:
-    """Return the address in a field of a line; raise ConfigError unless the job may read such an object."""
-    if not (isinstance(text, str) and addresses.storable(text)):
-        raise ConfigError(f"{field} has characters that no address has.")
-    address = BlobUri.parse(text)
-    if not address.key or not may_read(address):
-        raise ConfigError(f"{text} is not an object that the job may read.")
-    return address
-
-
 def _format(text: str) -> str:
     """Return the format of a manifest by its first line."""
     if text.startswith("["):
         return "array"
     if not text.startswith(("{", '"', "s3://")) or text.startswith('"input"'):
         try:
-            names, _ = _columns(text)
+            names, _ = columns(text)
         except ConfigError:
             return "lines"  # this one is an error of its own
         if "input" in names:
             return "csv"
     return "lines"
-
-
-def _columns(header: str) -> tuple[Sequence[str], str]:
-    """Return the names of the columns of CSV, and its delimiter; raise ConfigError as `_fields` does."""
-    delimiter = max(",;\t", key=header.count)
-    return tuple(name.strip().lower() for name in _fields(header, delimiter)), delimiter
-
-
-def _fields(line: str, delimiter: str) -> list[str]:
-    """Return the fields of a line of CSV; raise ConfigError if Python's limit for the length of a field is exceeded."""
-    try:
-        return next(csv.reader([line], delimiter=delimiter), [])
-    except csv.Error as error:
-        raise ConfigError(f"its CSV cannot be read: {error}.") from error
 
 
 def _encoding(first: bytes) -> tuple[str, int]:
@@ -342,46 +274,3 @@ def _first_bytes(pieces: Iterator[bytes]) -> bytes:
     while len(first) < 4 and (piece := next(pieces, None)) is not None:
         first += piece
     return first
-
-
-def _unzipped(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield what is in a gzip file, which may have several members; raise ConfigError if it is damaged or too large."""
-    unzip, total, members = zlib.decompressobj(wbits=31), 0, 1
-    try:
-        for data in _zipped(first, pieces):
-            while data:
-                if unzip.eof:
-                    unzip, members = zlib.decompressobj(wbits=31), members + 1
-                    if members > MAX_MEMBERS:
-                        raise ConfigError(f"A compressed manifest may have {MAX_MEMBERS:,} gzip members.")
-                piece = unzip.decompress(data, 2**20)
-                total += len(piece)
-                if total > MAX_UNZIPPED_BYTES:
-                    raise BlobTooLargeError(f"A compressed manifest may have {MAX_UNZIPPED_BYTES:,} bytes of text.")
-                if piece:
-                    yield piece
-                data = unzip.unused_data if unzip.eof else unzip.unconsumed_tail
-    except zlib.error as error:
-        raise ConfigError("The manifest is compressed with gzip, and its data are damaged.") from error
-    if not unzip.eof:
-        raise ConfigError("The manifest is compressed with gzip, and breaks off.")
-
-
-def _zipped(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of a gzip file a few at a time: what follows a member is copied when the member ends."""
-    total = 0
-    for piece in chain([first], pieces):
-        total += len(piece)
-        if total > MAX_UNZIPPED_BYTES:
-            # It may be long without any text, for example in the names of files.
-            raise BlobTooLargeError(f"A compressed manifest may have {MAX_UNZIPPED_BYTES:,} bytes.")
-        for start in range(0, len(piece), _ZIPPED_BYTES):
-            yield piece[start : start + _ZIPPED_BYTES]
-
-
-def _skipped(pieces: Iterator[bytes], count: int) -> Iterator[bytes]:
-    """Yield the pieces without their first `count` bytes."""
-    for piece in pieces:
-        if len(piece) > count:
-            yield piece[count:]
-        count = max(0, count - len(piece))

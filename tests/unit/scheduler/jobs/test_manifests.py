@@ -9,9 +9,8 @@ import pytest
 
 from nst_core.errors import BlobReplacedError, BlobTooLargeError, ConfigError
 from nst_core.storage.blobs import BlobUri
-from scheduler.jobs import manifests
 from scheduler.jobs.inputs import Cursor, InputEntry
-from scheduler.jobs.manifests import Manifest
+from scheduler.jobs.manifests import MAX_LINE, Manifest
 from tests.playing_s3 import PlayingServer, playing
 
 URI = BlobUri("nst", "m.jsonl")
@@ -71,6 +70,7 @@ FORMS: dict[str, bytes | str] = {
     "CSV with quotes": 'Input;custom_id\n"s3://nst/a.jpg";a\n"s3://nst/b.jpg";"b"\ns3://nst/c.jpg;c\n',
     "CSV with other columns": "id\tinput\tCustom_ID\n" + "".join(f"7\ts3://nst/{n}.jpg\t{n}\n" for n in NAMES),
     "gzip": gzip.compress("\n".join(LINES).encode()),
+    "gzip of a file a line": b"".join(gzip.compress(f"{line}\n".encode()) for line in LINES),
     "gzip of two files": gzip.compress((LINES[0] + "\n").encode()) + gzip.compress("\n".join(LINES[1:]).encode()),
     "gzip of an array in UTF-16": gzip.compress(PRETTY.encode("utf-16")),
 }
@@ -163,7 +163,7 @@ def test_long_line_is_read_and_one_without_an_end_is_refused_with_its_number(ser
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n" + LINES[0]])
 def test_the_longest_line_is_as_long_wherever_it_ends(server: PlayingServer, count: int, end: str) -> None:
     put(server, "x" * count + end)
-    if count <= manifests.MAX_LINE:
+    if count <= MAX_LINE:
         assert [entry.line for entry in read(server) if entry.error] == [1]
     else:
         with pytest.raises(BlobTooLargeError, match="Line 1 of the manifest"):
@@ -187,15 +187,6 @@ def test_manifest_that_cannot_be_read_further_says_where(
 ) -> None:
     put(server, data)
     with pytest.raises(ConfigError, match=message):
-        read(server)
-
-
-def test_compressed_manifest_that_grows_without_end_is_refused(
-    server: PlayingServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(manifests, "MAX_UNZIPPED_BYTES", 2**22)
-    put(server, gzip.compress(b"\n" * 2**23))
-    with pytest.raises(BlobTooLargeError, match="compressed manifest"):
         read(server)
 
 
@@ -267,28 +258,6 @@ def test_manifest_of_the_smallest_parts_takes_no_longer_than_its_size_explains(
 ) -> None:
     put(server, data)
     assert {entry.uri for entry in read_in_pieces(server, size, monkeypatch)} == {"s3://nst/a.jpg"}
-
-
-def test_manifest_that_was_appended_line_by_line_is_read_but_not_any_number_of_members(
-    server: PlayingServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(manifests, "MAX_MEMBERS", 3)
-    members = [gzip.compress(f"{line}\n".encode()) for line in LINES]
-    put(server, b"".join(members))
-    assert [(entry.uri, entry.custom_id) for entry in read(server)] == EXPECTED
-    put(server, b"".join([*members, gzip.compress(b"")]))
-    with pytest.raises(ConfigError, match="may have 3 gzip members"):
-        read(server)
-
-
-def test_compressed_manifest_that_is_long_without_text_is_refused(
-    server: PlayingServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(manifests, "MAX_UNZIPPED_BYTES", 2**20)
-    flags_and_name = bytes([8]) + bytes(6) + b"n" * 2**21 + b"\0"
-    put(server, b"\x1f\x8b\x08" + flags_and_name + gzip.compress("\n".join(LINES).encode())[10:])
-    with pytest.raises(BlobTooLargeError, match="compressed manifest"):
-        read(server)
 
 
 def test_text_before_a_damaged_place_is_read_first(server: PlayingServer) -> None:
