@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from nst_core.faces.detector import FaceDetector
 from nst_core.faces.protection import Protection, without_faces
 from nst_core.images import encode
+from nst_core.inference.blend import Weight
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.forms import Levels
 from nst_core.inference.painting import in_strokes
@@ -74,6 +75,8 @@ class Sample:
     photo: Pixels
     #: Its planes.
     forms: Levels
+    #: Where it has no faces.
+    broad: Weight
     #: Of its faces; None without faces.
     protection: Protection | None
 
@@ -82,8 +85,8 @@ class Sample:
         """Look for faces and draw planes."""
         height, width = photo.shape[:2]
         faces = FaceDetector()(photo)
-        forms = planes(photo, [without_faces(faces, height=height, width=width)])
-        return cls(photo, forms, Protection.of(faces, height=height, width=width))
+        away = without_faces(faces, height=height, width=width)
+        return cls(photo, planes(photo, [away]), away, Protection.of(faces, height=height, width=width))
 
 
 def _painted(sample: Sample, look: Look, stylizer: Stylizer) -> Pixels:
@@ -92,6 +95,7 @@ def _painted(sample: Sample, look: Look, stylizer: Stylizer) -> Pixels:
         look.stroke,
         lambda copy: stylizer(copy[None])[0],
         forms=None if look.forms is None else sample.forms,
+        broad=sample.broad,
         min_side_px=stylizer.min_side_px,
     )
     kept = sample.protection if look.faces == "protect" else None

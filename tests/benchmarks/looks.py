@@ -222,9 +222,14 @@ def protecting(paint: Paint, detect: FaceDetector) -> Paint:
     return paint_and_draw
 
 
-def varied(paint: Paint) -> Paint:
+def varied(paint: Paint, detect: FaceDetector) -> Paint:
     """Return a network that paints with strokes of several sizes, as jobs with `stroke: varied` do."""
-    return lambda photo: in_strokes(photo, "varied", paint, min_side_px=MIN_SIDE_PX)
+
+    def paint_in_layers(photo: Pixels) -> Pixels:
+        broad = without_faces(detect(photo), height=photo.shape[0], width=photo.shape[1])
+        return in_strokes(photo, "varied", paint, broad=broad, min_side_px=MIN_SIDE_PX)
+
+    return paint_in_layers
 
 
 def with_planes(paint: Paint, detect: FaceDetector) -> Paint:
@@ -309,7 +314,7 @@ def main() -> None:
         if args.protect:
             networks.append((f"{name}, faces protected", protecting(networks[1][1], instruments.detector)))
         if args.varied:
-            networks.append((f"{name}, varied strokes", varied(networks[1][1])))
+            networks.append((f"{name}, varied strokes", varied(networks[1][1], instruments.detector)))
         if args.planes:
             networks.append((f"{name}, planes", with_planes(networks[1][1], instruments.detector)))
         style = instruments.style(painting)

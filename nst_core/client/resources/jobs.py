@@ -226,10 +226,10 @@ class JobTerms(BaseModel):
         None,
         description="How large strokes are in the picture. A number: this many times as large as at the photo's own "
         "size. auto: as in a photo of one megapixel, so that the same photo looks alike at any size, and large photos "
-        "are fast. fine: as the network paints, and from one megapixel on as auto. varied: of three sizes, fine where "
-        "the photo has much contrast, and broad where it has little, such as in a sky. Default: as the network paints, "
-        "always of the same size in pixels, so that a large photo keeps little of the style. Only for the method "
-        "feedforward.",
+        "are fast. fine: as the network paints, and from one megapixel on as auto. varied: in layers, broad strokes "
+        "first and finer ones over them, so that pictures have large forms; kept away from faces. Default: as the "
+        "network paints, always of the same size in pixels, so that a large photo keeps little of the style. Only for "
+        "the method feedforward.",
     )
     forms: Forms | None = Field(
         None,

@@ -108,8 +108,8 @@ _Stroke = Annotated[
         metavar="SIZE",
         help="Size of the strokes: 0.5 to 4 times that at the photo's own size, auto, fine or varied. With auto the "
         "same photo looks alike at any size, and large photos are fast. fine does this only for photos of more than a "
-        "megapixel. With varied, strokes are broad where the photo has little contrast, and fine where it has "
-        "much.",
+        "megapixel. With varied, broad strokes are painted first and finer ones over them, so that pictures have large "
+        "forms.",
     ),
 ]
 _Forms = Annotated[

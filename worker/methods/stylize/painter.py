@@ -1,6 +1,7 @@
 """Paints photos in the styles of a chunk, with its strokes, where masks and faces say, in the size of the result."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ from nst_core.inference.strength import mixed_share, painted_share
 from nst_core.inference.stylizer import Pixels, Stylizer
 from nst_core.inference.tones import toned
 from nst_core.metrics import Stage
+from nst_core.protocol.chunks import StylizeOptions
 from nst_core.upscaling.network import Factor
 from nst_core.upscaling.upscaler import enlarged_opacity, load_upscaler
 from worker.methods.stylize.image import Image
@@ -47,17 +49,14 @@ class Painter:
         options, weight = image.run.chunk.options, weights.photo
         if options.strength == 0.0:
             return picture
-        protects = options.faces == "protect"
-        finds_faces = protects or options.forms is not None
+        finds_faces = options.faces == "protect" or options.forms is not None or options.stroke == "varied"
         faces = self._on_engine(image, lambda: self._faces(image, picture.rgb)) if finds_faces else ()
         with image.watch:
-            forms = _planes(picture, weight, faces) if options.forms == "planes" else None
-            height, width = picture.rgb.shape[:2]
-            kept = Protection.of(faces, height=height, width=width, opacity=picture.alpha) if protects else None
+            plan = _Plan.of(picture, weight, faces, options)
             (lowest, _), *regions = seen((EVERYWHERE, *weights.regions))
-        rgb = self._in_style(image, picture.rgb, lowest, forms, kept)
+        rgb = self._in_style(image, picture.rgb, lowest, plan)
         for place, (region, _) in enumerate(regions):
-            painted = self._in_style(image, picture.rgb, region, forms, kept)
+            painted = self._in_style(image, picture.rgb, region, plan)
             with image.watch:
                 rgb = paint_region(rgb, painted, [each for _, each in regions[place:]])
             del painted  # before the next one is painted
@@ -65,13 +64,8 @@ class Painter:
             rgb = blend(picture.rgb, rgb, weight=weight)
         return Picture(rgb=rgb, alpha=picture.alpha, warning=picture.warning)
 
-    def _in_style(
-        self, image: Image, photo: Pixels, place: int, forms: Levels | None, kept: Protection | None
-    ) -> Pixels:
-        """Return a photo in one of the run's styles, with forms, and as the options say: strokes, strength, colours.
-
-        Where faces are `kept`, it is drawn as the photo is.
-        """
+    def _in_style(self, image: Image, photo: Pixels, place: int, plan: "_Plan") -> Pixels:
+        """Return a photo in one of the run's styles, as the options say: strokes, forms, strength, colours, faces."""
         network, options = image.run.networks[place], image.run.chunk.options
 
         def paint(copy: Pixels) -> Pixels:
@@ -89,13 +83,14 @@ class Painter:
                 photo,
                 options.stroke,
                 paint,
-                forms=forms,
+                forms=plan.forms,
+                broad=plan.broad,
                 strength=painted_share(options.strength, fades=fades),
                 min_side_px=network.min_side_px,
             )
             strength = mixed_share(options.strength, fades=fades)
             rgb = blend(photo, rgb, strength=strength, preserve_color=options.preserve_color)
-            if kept is None:
+            if (kept := plan.kept) is None:
                 return rgb
             # A picture in the photo's colours and light has its tones already.
             if options.preserve_color:
@@ -128,11 +123,34 @@ class Painter:
         ).result()
 
 
-def _planes(picture: Picture, mask: Weight | None, faces: Sequence[Face]) -> Levels:
-    """Return planes where a photo is painted, can be seen, and has no faces: they would cut a cheek in two."""
-    height, width = picture.rgb.shape[:2]
-    weights = (without_faces(faces, height=height, width=width), mask, picture.alpha)
-    return planes(picture.rgb, [each for each in weights if each is not None])
+@dataclass(frozen=True)
+class _Plan:
+    """Where a photo is painted in which way; the same for all styles of a picture."""
+
+    #: What the networks see in flat parts, beside the photo.
+    forms: Levels | None
+    #: Where strokes may be broad.
+    broad: Weight | None
+    #: The faces that are drawn as the photo has them.
+    kept: Protection | None
+
+    @classmethod
+    def of(cls, picture: Picture, mask: Weight | None, faces: Sequence[Face], options: StylizeOptions) -> "_Plan":
+        """Plan a picture of a photo with these faces; forms and broad strokes are kept away from them.
+
+        Planes would cut a cheek in two, and an eye is not to be painted over a broad stroke.
+        """
+        height, width = picture.rgb.shape[:2]
+        away = without_faces(faces, height=height, width=width) if faces else None
+        protection = None
+        if options.faces == "protect":
+            protection = Protection.of(faces, height=height, width=width, opacity=picture.alpha)
+        return cls(_planes(picture, (away, mask)) if options.forms == "planes" else None, away, protection)
+
+
+def _planes(picture: Picture, weights: Iterable[Weight | None]) -> Levels:
+    """Return planes where weights are, and the photo can be seen."""
+    return planes(picture.rgb, [each for each in (*weights, picture.alpha) if each is not None])
 
 
 def _enlarge(image: Image, factor: Factor, rgb: Pixels) -> Pixels:

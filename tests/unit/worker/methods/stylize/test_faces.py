@@ -14,6 +14,7 @@ from nst_core.faces.face import Face
 from nst_core.faces.protection import near_faces, protect
 from nst_core.inference.blend import blend
 from nst_core.inference.forms import with_forms
+from nst_core.inference.painting import in_strokes
 from nst_core.inference.planes import planes
 from nst_core.inference.strength import mixed_share
 from nst_core.inference.tones import toned
@@ -130,17 +131,29 @@ def test_faces_and_a_mask_work_together(worker: Pipeline, blobs: BlobStore, pres
 PORTRAIT: Pixels = np.asarray(Image.fromarray(PERSON[:140, 60:200]).resize((560, 560), Image.Resampling.BICUBIC))
 
 
-def test_planes_are_kept_away_from_faces(worker: Pipeline, blobs: BlobStore, detector: type[Counted]) -> None:
-    chunk = make_chunk(blobs, [png(PORTRAIT)], options=StylizeOptions(forms="planes"))
-    seen = 255 - results(worker, blobs, chunk)[0]
+def inside_face() -> tuple[slice, slice]:
+    """Return rows and columns of the face of PORTRAIT, without the corners of its box."""
     (face,) = FaceDetector()(PORTRAIT)
-    # All but the corners of its box.
     width, height = face.right - face.left, face.bottom - face.top
     rows = slice(round(face.top + height / 6), round(face.bottom - height / 6))
-    columns = slice(round(face.left + width / 6), round(face.right - width / 6))
-    np.testing.assert_array_equal(seen[rows, columns], PORTRAIT[rows, columns])
+    return rows, slice(round(face.left + width / 6), round(face.right - width / 6))
+
+
+def test_planes_are_kept_away_from_faces(worker: Pipeline, blobs: BlobStore, detector: type[Counted]) -> None:
+    chunk = make_chunk(blobs, [png(PORTRAIT)], options=StylizeOptions(forms="planes"))
+    seen, face = 255 - results(worker, blobs, chunk)[0], inside_face()
+    np.testing.assert_array_equal(seen[face], PORTRAIT[face])
     assert np.abs(seen.astype(int) - PORTRAIT).max() > 20
-    assert (with_forms(PORTRAIT, planes(PORTRAIT))[rows, columns] != PORTRAIT[rows, columns]).any()
+    assert (with_forms(PORTRAIT, planes(PORTRAIT))[face] != PORTRAIT[face]).any()
+    assert detector.loaded == 1
+
+
+def test_broad_strokes_are_kept_away_from_faces(worker: Pipeline, blobs: BlobStore, detector: type[Counted]) -> None:
+    chunk = make_chunk(blobs, [png(PORTRAIT)], options=StylizeOptions(stroke="varied"))
+    seen, face = 255 - results(worker, blobs, chunk)[0], inside_face()
+    np.testing.assert_array_equal(seen[face], PORTRAIT[face])
+    assert np.abs(seen.astype(int) - PORTRAIT).max() > 20
+    assert (in_strokes(PORTRAIT, "varied", lambda copy: 255 - copy)[face] != 255 - PORTRAIT[face]).any()
     assert detector.loaded == 1
 
 
