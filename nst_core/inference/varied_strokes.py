@@ -25,7 +25,7 @@ from nst_core.inference.stylizer import Pixels
 LAYERS = (4.0, 2.0, 1.0)
 #: How much the network sees of the layer below, beside the photo: in flat parts, where there is some contrast, and
 #: along fine lines. With all of it, things of the photo get lost.
-_SEEN = (0.75, 0.5, 0.3)
+_SEEN = (0.75, 0.5, 0.25)
 #: The longer side of the copy in which contrast is measured, so that it does not depend on the size of the photo.
 _MEASURED_PX = 320
 #: For some contrast, and for fine lines: the contrast at which a part begins to count as such, that from which on it

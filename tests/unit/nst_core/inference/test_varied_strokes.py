@@ -37,7 +37,7 @@ def test_parts_are_told_apart_by_their_contrast_at_every_size(size: tuple[int, i
 def test_less_of_the_layer_below_is_seen_where_a_photo_has_more_to_tell(size: tuple[int, int]) -> None:
     ground = Ground.of(scene(*size))
     flat, waves, lines = middles(ground.seen)
-    assert (flat, lines) == (191, 76)
+    assert (flat, lines) == (191, 64)
     assert 110 < waves < 145
     assert middles(ground.flat)[0] == 255
     assert middles(ground.flat)[2] == 0

@@ -184,8 +184,8 @@ def test_varied_strokes_are_painted_after_broader_ones_more_in_a_sky_than_in_lea
     sky, leaves = slice(0, 10), slice(60, 96)
     # The clouds in the sky are about 10 levels.
     assert seen[-1][sky].mean() == pytest.approx(0.25 * photo[sky].mean() + 0.75 * 48, abs=15)
-    assert seen[-1][leaves].mean() == pytest.approx(0.7 * photo[leaves].mean() + 0.3 * 48, abs=3)
-    assert seen[-1][leaves].std() == pytest.approx(0.7 * photo[leaves].std(), abs=3)
+    assert seen[-1][leaves].mean() == pytest.approx(0.75 * photo[leaves].mean() + 0.25 * 48, abs=3)
+    assert seen[-1][leaves].std() == pytest.approx(0.75 * photo[leaves].std(), abs=3)
 
 
 @pytest.mark.parametrize(("height", "heights"), [(16, [16]), (24, [16, 24]), (48, [16, 24, 48])])
