@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -51,6 +51,9 @@ class BrokerSettings(BaseSettings):
                 "must be an address like redis://:PASSWORD@HOST:6379/0, with special characters of the password"
                 " written as %40 and the like"
             )
+        # Celery would take any other word for "none".
+        if not {*parse_qs(url.query).get("ssl_cert_reqs", ())} <= {"none", "optional", "required"}:
+            raise ValueError("may say ssl_cert_reqs=required, which is the default, or ssl_cert_reqs=none")
         return value
 
     @field_validator("message_secret")

@@ -3,8 +3,10 @@
 Anything in Redis may vanish at any time. The truth about a job is in the database alone.
 """
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import redis
 from celery import Celery
@@ -60,8 +62,11 @@ def queue_lists(queue: str) -> tuple[str, ...]:
 def make_celery(settings: BrokerSettings) -> Celery:
     """Return the Celery app: explicit names, JSON only, late acknowledgement, no result backend."""
     queue_transport.register()
-    app = Celery("nst", broker=settings.redis_url.get_secret_value(), set_as_current=False)
+    url = settings.redis_url.get_secret_value()
+    app = Celery("nst", broker=url, set_as_current=False)
     app.conf.update(
+        # Without this, kombu would trust every server that speaks TLS. What the address says itself comes first.
+        broker_use_ssl={"ssl_cert_reqs": ssl.CERT_REQUIRED} if urlsplit(url).scheme == "rediss" else None,
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,
@@ -104,6 +109,17 @@ def make_redis(settings: BrokerSettings, *, timeout_s: float = 10.0, retries: in
     )
 
 
+def distrust(error: BaseException) -> str | None:
+    """Return why the certificate of a Redis server could not be checked; None if an error is about something else."""
+    cause: BaseException | None = error
+    while cause is not None:
+        # The only files that a connection reads are those of certificates.
+        if isinstance(cause, ssl.SSLCertVerificationError | FileNotFoundError):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
 class QueueConnection:
     """A connection to Redis. Its methods raise BrokerUnavailableError if Redis does not answer."""
 
@@ -120,13 +136,21 @@ class QueueConnection:
             self._redis.ping()
 
     def check_access(self) -> None:
-        """Raise ConfigError if Redis refuses the user or the password, but not if it does not answer."""
+        """Raise ConfigError if either side refuses the other: a password, or a certificate.
+
+        Redis that does not answer is no error here.
+        """
         try:
             self._redis.ping()
         except (redis.AuthenticationError, redis.exceptions.NoPermissionError):
             raise ConfigError("Redis refuses the user or the password of NST_REDIS_URL.") from None
-        except (redis.RedisError, OSError):
-            pass  # it may come up later
+        except (redis.RedisError, OSError) as error:
+            # Other errors are no wrong setting: it may come up later.
+            if (reason := distrust(error)) is not None:
+                raise ConfigError(
+                    f"The certificate of the server of NST_REDIS_URL cannot be checked: {reason}. An authority of your"
+                    " own is named at the end of the address: ?ssl_ca_certs=FILE"
+                ) from None
 
     def close(self) -> None:
         """Close all connections."""

@@ -8,7 +8,7 @@ from typing import Any
 import redis
 
 from nst_core.clock import Clock
-from nst_core.queue.connection import MARK_KEY, make_redis, mark_of
+from nst_core.queue.connection import MARK_KEY, distrust, make_redis, mark_of
 from nst_core.settings import BrokerSettings
 from scheduler.local.servers import MIN_REDIS
 from scheduler.operations.clocks import clock_finding
@@ -34,6 +34,11 @@ def check_redis(settings: BrokerSettings, *, clock: Clock = time.time) -> Iterat
             yield problem("redis", "redis_refused", found, "Correct NST_REDIS_URL, or the rights of its user.")
             return
         except (redis.RedisError, OSError) as error:
+            if (reason := distrust(error)) is not None:
+                found = f"The certificate of {name} cannot be checked: {reason}"
+                remedy = "Name its authority at the end of NST_REDIS_URL (?ssl_ca_certs=FILE), or correct the host."
+                yield problem("redis", "redis_untrusted", found, remedy)
+                return
             found = f"{name} does not answer: {error}"
             yield problem("redis", "redis_unreachable", found, "Start it, or correct NST_REDIS_URL, or the network.")
             return

@@ -23,6 +23,12 @@ def test_an_invalid_redis_address_is_refused_and_not_repeated(url: str) -> None:
     assert SECRET not in str(caught.value) + describe(caught.value)
 
 
+@pytest.mark.parametrize("word", ["REQUIRED", "CERT_REQUIRED", "yes", "none&ssl_cert_reqs=yes"])
+def test_an_unknown_word_does_not_turn_the_check_of_certificates_off(word: str) -> None:
+    with pytest.raises(ValidationError, match="may say ssl_cert_reqs=required"):
+        BrokerSettings(redis_url=SecretStr(f"rediss://h:6379/0?ssl_cert_reqs={word}"))
+
+
 @pytest.mark.parametrize("secret", ["", "short", "x" * 31])
 def test_an_empty_or_short_message_secret_is_refused(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
     monkeypatch.setenv("NST_MESSAGE_SECRET", secret)
