@@ -23,6 +23,10 @@ _T = TypeVar("_T")
 #: Control loops can wait. Requests of the API cannot, because their clients wait for an answer.
 PATIENT_S = 20.0
 API_S = 4.0
+#: A server that says nothing for this long hangs. Single statements of control loops take less, but for migrations.
+_HUNG_S = 300.0
+#: What a statement of the API has in addition to its time, which the server itself should keep.
+_GRACE_S = 1.0
 #: An arbitrary number that nothing else in the database locks.
 _MIGRATION_LOCK = 7_206_001
 
@@ -42,7 +46,8 @@ class Database:
         """Open a pool for an SQLAlchemy address of SQLite or PostgreSQL; raise ConfigError for other addresses.
 
         For each of these a transaction waits `wait_s` at most, and then raises DatabaseUnavailableError: for a
-        connection of the pool, for a lock, and on PostgreSQL twice as long for a statement if that is less than 20 s.
+        connection of the pool, for a lock, and on PostgreSQL twice as long for a statement. If it is 20 s or more, a
+        statement may take as long as it needs, and fails only if the server says nothing for five minutes.
         `clock` gives the time for records that transactions add themselves, such as events.
         """
         self.engine = _make_engine(url, wait_s)
@@ -101,6 +106,7 @@ class Database:
             _usable(),
             _translated(),
             self._writers.connect() as connection,
+            _without_limit(connection),
             _without_foreign_keys(connection),
             connection.begin(),
         ):
@@ -151,14 +157,22 @@ def _make_engine(url: str, wait_s: float) -> Engine:
         limits = {
             "connect_timeout": max(2, min(5, int(wait_s))),
             "options": options,
-            # If the server's network is gone, the system itself takes a quarter of an hour to notice.
+            # If the server's network is gone, the system itself takes a quarter of an hour to notice, and two hours if
+            # the server got the statement before.
             "tcp_user_timeout": _ms(2 * wait_s),
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
         }
         url_with_driver = parsed.set(drivername="postgresql+psycopg")
         engine = create_engine(
             url_with_driver, pool_pre_ping=True, pool_size=10, pool_timeout=wait_s, connect_args=limits
         )
         event.listen(engine, "begin", _begin_postgres)
+        # Late, because the driver of PostgreSQL takes a tenth of a second.
+        from scheduler.store.patience import limit_silence
+
+        statement_s = 2 * wait_s + _GRACE_S if wait_s < PATIENT_S else _HUNG_S
+        limit_silence(engine, statement_s=statement_s, test_s=wait_s)
         return engine
     if parsed.get_backend_name() != "sqlite":
         raise ConfigError(f"NST_DATABASE_URL names {parsed.get_backend_name()}; nst takes SQLite and PostgreSQL.")
@@ -212,6 +226,18 @@ def _without_foreign_keys(connection: Connection) -> Iterator[None]:
         yield
     finally:
         driver.execute("PRAGMA foreign_keys=ON")
+
+
+@contextmanager
+def _without_limit(connection: Connection) -> Iterator[None]:
+    """Let a migration take as long as it needs: one that changes a large table says nothing for minutes."""
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    from scheduler.store.patience import unlimited
+
+    with unlimited(connection):
+        yield
 
 
 @contextmanager

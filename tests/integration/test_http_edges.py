@@ -79,3 +79,27 @@ def test_readiness_is_checked_once_a_second_by_one_thread() -> None:
     slow.join()
     assert readiness.checks(look) == {"database": "look 2"}
     assert looks == [0.0, 1.5]
+
+
+def test_a_readiness_check_that_hangs_is_not_hidden_by_the_previous_result() -> None:
+    now, gate, looks = [0.0], threading.Event(), []
+    readiness = Readiness(clock=lambda: now[0])
+
+    def look() -> dict[str, str]:
+        looks.append(now[0])
+        assert len(looks) != 2 or gate.wait(30)
+        return {"database": "ok"}
+
+    assert readiness.checks(look) == {"database": "ok"}
+    now[0] = 100.0
+    hanging = threading.Thread(target=readiness.checks, args=(look,))
+    hanging.start()
+    while len(looks) < 2:
+        pass
+    now[0] = 109.0
+    assert readiness.checks(look) == {"database": "ok"}
+    now[0] = 111.0
+    assert readiness.checks(look) == {"database": "ok", "readiness": "timed_out"}
+    gate.set()
+    hanging.join()
+    assert readiness.checks(look) == {"database": "ok"}

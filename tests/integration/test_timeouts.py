@@ -1,12 +1,14 @@
 """Every call is answered within 10 s, even if Redis is stopped, storage is silent or the database is locked."""
 
+import os
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore
@@ -167,6 +170,52 @@ def test_a_locked_database_can_be_read_and_refuses_writes_in_time(rig: Rig, data
                     body = {"name": "k", "scopes": ["jobs:read"]}
                     check_unavailable(ask(client, "POST", "/v1/keys", json=body), "database_unavailable")
         assert ask(client, "POST", f"/v1/jobs/{job_id}/cancel").status_code == 202
+
+
+@contextmanager
+def frozen(database: Database) -> Iterator[None]:
+    """Stop all processes of a PostgreSQL server. Its system still acknowledges what it is sent."""
+    with database.read() as connection:
+        backend = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+    server = int(Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()[1])
+    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    for process in (server, *map(int, children)):
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in (*map(int, children), server):
+            os.kill(process, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_server_that_hangs_and_keeps_its_connections_delays_no_answer(rig: Rig, database_url: str) -> None:
+    with api_of(rig, url=database_url) as client:
+        paths = ["/v1/jobs", "/v1/jobs", "/v1/styles", "/readyz", "/readyz"]
+        with ThreadPoolExecutor(len(paths)) as pool:
+            # So that the pool has connections, which a server that hangs does not close.
+            assert {ask(client, "GET", path).status_code for path in paths} == {200}
+            time.sleep(1)  # the result of the check of readiness is that old at most
+            with frozen(rig.database):
+                for path, answer in zip(paths, pool.map(partial(ask, client, "GET"), paths), strict=True):
+                    if path != "/readyz":
+                        check_unavailable(answer, "database_unavailable")
+                ready = ask(client, "GET", "/readyz")
+                assert (ready.status_code, ready.json()["checks"]["database"]) == (503, "database_unavailable")
+        assert ask(client, "GET", "/v1/jobs").status_code == 200
+        time.sleep(1)
+        assert ask(client, "GET", "/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_server_that_hangs_in_the_middle_of_a_transaction_ends_it(rig: Rig, database_url: str) -> None:
+    with closing(Database(database_url, wait_s=1.0)) as database:
+        began = time.monotonic()
+        with database.read() as connection, frozen(rig.database):
+            with pytest.raises(OperationalError, match="no answer within 3 s"):
+                connection.exec_driver_sql("SELECT 1")
+            assert time.monotonic() - began < MOST_S
+        database.ping()
 
 
 def test_control_loops_wait_longer_than_the_api(database_url: str) -> None:
