@@ -128,9 +128,14 @@ def test_every_service_is_confined_and_restarts(services: Services) -> None:
     for name, service in of_nst(services):
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
-        assert any(mount.startswith("/tmp:") for mount in service["tmpfs"]), name
-    for name in ("worker-cpu", "worker-gpu"):
-        assert "exec" in services[name]["tmpfs"][0].split(":")[1].split(","), "torch loads what it compiled"
+
+
+def test_uploads_and_maps_of_large_photos_wait_on_a_disk(services: Services) -> None:
+    # What is in a tmpfs counts as memory of the container, and has to fit into a size.
+    for name, service in of_nst(services):
+        assert "tmpfs" not in service, name
+        # Without a name, so that each container has one of its own.
+        assert "/tmp" in service["volumes"], name
 
 
 def test_only_the_proxy_has_ports_for_other_machines(services: Services) -> None:
@@ -153,7 +158,7 @@ def test_the_images_are_those_of_this_version(services: Services) -> None:
 def test_volumes_are_declared(services: Services) -> None:
     declared = yaml.safe_load(COMPOSE.read_text())["volumes"].keys()
     mounts = [mount.split(":")[0] for service in services.values() for mount in service.get("volumes", ())]
-    assert {mount for mount in mounts if not mount.startswith(".")} == declared
+    assert {mount for mount in mounts if not mount.startswith((".", "/"))} == declared
 
 
 def test_redis_starts_as_it_is_configured(services: Services, env: dict[str, str], tmp_path: Path) -> None:

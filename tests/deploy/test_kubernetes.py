@@ -15,6 +15,7 @@ import yaml
 
 from nst_core import __version__
 from nst_core.settings import unknown_variables
+from scheduler.api.middleware import _MOST_SPOOLED
 from tests.deploy.test_compose import read_env
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -83,6 +84,12 @@ def test_schedulers_and_workers_have_probes_spread_and_time_to_end(overlay: str)
         assert container["livenessProbe"]["exec"]["command"] == ["python", "-m", "nst_core.system.heartbeat"]
         assert pod["topologySpreadConstraints"][0]["topologyKey"] == "kubernetes.io/hostname"
         assert pod["terminationGracePeriodSeconds"] >= 30
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_uploads_on_their_way_fit_into_the_disk_of_a_scheduler(overlay: str) -> None:
+    sizes = {volume["name"]: volume["emptyDir"]["sizeLimit"] for volume in pods(overlay)["scheduler"]["volumes"]}
+    assert int(sizes["tmp"].removesuffix("Gi")) << 30 > _MOST_SPOOLED
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
