@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 _SETTINGS = (
+    ("nst_core.settings", "DecoderSettings"),
     ("nst_core.settings", "LossWeightsSettings"),
     ("scheduler.settings", "SchedulerSettings"),
     ("worker.settings", "WorkerSettings"),
@@ -154,7 +155,7 @@ def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
     for module, name in _SETTINGS:
         # By name, because scheduler and worker never import each other, and both may share one environment.
         settings: type[BaseSettings] = getattr(import_module(module), name)
-        known |= {f"NST_{field}".upper() for field in settings.model_fields}
+        known |= {f"{settings.model_config['env_prefix']}{field}".upper() for field in settings.model_fields}
     sentences = []
     for name in sorted(name for name in environment if name.startswith("NST_") and name not in known):
         close = get_close_matches(name, known, n=1, cutoff=0.8)
@@ -168,7 +169,8 @@ def describe(error: ValidationError | SettingsError) -> str:
         name = str(error).partition('"')[2].partition('"')[0]
         return f"NST_{name}".upper() + " is not valid JSON"
     problems = []
+    prefix = DecoderSettings.model_config["env_prefix"] if error.title == DecoderSettings.__name__ else "NST_"
     for problem in error.errors(include_input=False, include_url=False):
-        names = [f"NST_{part}".upper() for part in problem["loc"][:1]]
+        names = [f"{prefix}{part}".upper() for part in problem["loc"][:1]]
         problems.append(" ".join([*names, problem["msg"].removeprefix("Value error, ")]))
     return "; ".join(problems)

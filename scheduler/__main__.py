@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from nst_core.errors import NstError, StorageIdentityError
-from nst_core.settings import describe, unknown_variables
+from nst_core.settings import DecoderSettings, describe, unknown_variables
 from nst_core.system.logs import tell
 
 #: Exit codes, as `sysexits.h` numbers them: for what passes by itself, and for settings that cannot be used.
@@ -23,7 +23,9 @@ def main() -> int:
         from scheduler.app import run_scheduler
         from scheduler.settings import SchedulerSettings
 
-        run_scheduler(SchedulerSettings())
+        settings = SchedulerSettings()
+        DecoderSettings()  # otherwise a wrong one would fail the first request with a picture
+        run_scheduler(settings)
     except ModuleNotFoundError as error:
         return _fail(f"the Python package {error.name} is missing; `pip install 'nst[scheduler]'` installs it.")
     except (ValidationError, SettingsError) as error:

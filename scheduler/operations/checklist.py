@@ -104,6 +104,7 @@ def _settings_of(role: Role) -> Iterator[Finding]:
     name = f"settings_{role}"
     try:
         read(_settings_class(role))
+        read(_settings_of_decoders())
     except UncheckableError as error:
         yield problem(name, "settings_invalid", f"{error}.", "Correct these variables.")
     else:
@@ -114,6 +115,12 @@ def _settings_class(role: Role) -> type["BaseSettings"]:
     # By name, because a scheduler never imports a worker.
     with _IMPORTING:
         return cast("type[BaseSettings]", getattr(import_module(f"{role}.settings"), f"{role.capitalize()}Settings"))
+
+
+def _settings_of_decoders() -> type["BaseSettings"]:
+    with _IMPORTING:
+        from nst_core.settings import DecoderSettings
+    return DecoderSettings
 
 
 def _servers(roles: Sequence[Role]) -> Iterator[Check]:

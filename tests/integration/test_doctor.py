@@ -161,6 +161,16 @@ def damaged_weights(place: Place) -> None:
     place.set("NST_LOSS_WEIGHTS", str(place.folder))
 
 
+def test_limits_of_decoders_are_settings_of_both_roles(place: Place) -> None:
+    place.set("NST_DECODER_PROCESSES", "0")
+    found = found_by(*(check for check in all_checks((*Role,)) if check.names[0].startswith("settings_")))
+    assert {name: each.code for name, each in found.items()} == {
+        "settings_scheduler": "settings_invalid",
+        "settings_worker": "settings_invalid",
+    }
+    assert found["settings_worker"].found.startswith("NST_DECODER_PROCESSES ")
+
+
 @pytest.mark.parametrize(
     ("fault", "check", "code", "words"),
     [

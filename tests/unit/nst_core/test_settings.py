@@ -1,9 +1,14 @@
 """Settings that scheduler and workers share: wrong values are refused, and no error contains a secret."""
 
+import re
+from pathlib import Path
+
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from nst_core.settings import BrokerSettings, describe
+from nst_core.settings import BrokerSettings, DecoderSettings, describe, unknown_variables
+
+ROOT = Path(__file__).parents[3]
 
 SECRET = "hunter2" * 6
 
@@ -43,3 +48,27 @@ def test_a_message_secret_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NST_MESSAGE_SECRET")
     with pytest.raises(ValidationError, match="message_secret"):
         BrokerSettings()
+
+
+def documented() -> set[str]:
+    """Return the variables of the tables of settings."""
+    pages = [(ROOT / page).read_text() for page in ("README.md", "scheduler/README.md")]
+    rows = [line.split("|")[1] for page in pages for line in page.splitlines() if line.startswith("| `NST_")]
+    return {name for row in rows for name in re.findall(r"`(NST_\w+)`", row)}
+
+
+def test_every_documented_variable_is_known() -> None:
+    assert len(documented()) > 70
+    assert unknown_variables(dict.fromkeys(documented(), "1")) == []
+
+
+def test_a_misspelled_variable_is_named_with_the_right_one() -> None:
+    (sentence,) = unknown_variables({"NST_DECODER_SECOND": "1"})
+    assert sentence == "NST_DECODER_SECOND is not a setting of nst; did you mean NST_DECODER_SECONDS?"
+
+
+def test_a_wrong_value_is_reported_with_the_name_of_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NST_DECODER_MEMORY_BYTES", "few")
+    with pytest.raises(ValidationError) as caught:
+        DecoderSettings()
+    assert describe(caught.value).startswith("NST_DECODER_MEMORY_BYTES Input should be a valid integer")

@@ -57,6 +57,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> str:
             "NST_BOOTSTRAP_API_KEY is not an API key; `nst bootstrap-key` prints one.",
         ),
         ({"NST_EXTRA_BUCKETS": "a,b"}, "NST_EXTRA_BUCKETS is not valid JSON"),
+        ({"NST_DECODER_SECONDS": "0"}, "NST_DECODER_SECONDS Input should be greater than or equal to 1"),
         ({"NST_LOG_LEVEL": "LOUD"}, "NST_LOG_LEVEL Input should be 'DEBUG'"),
         ({"NST_PORT": "http"}, "NST_PORT Input should be a valid integer"),
         ({"NST_WEBHOOK_SECRET_KEY": PASSWORD}, "NST_WEBHOOK_SECRET_KEY is not the URL-safe base64"),
