@@ -26,11 +26,17 @@ _OTHER_VARIABLES = ("NST_API_KEY", "NST_HOME", "NST_URL", "NST_TEST_MARK")
 MIN_SECRET_CHARACTERS = 32
 
 
+#: How all classes of settings read variables: one that is empty counts as not set, so that files which name every
+#: variable can be filled in as needed. Errors do not show the values, because some are secrets.
+READING = SettingsConfigDict(
+    env_prefix="NST_", env_ignore_empty=True, env_parse_none_str="null", frozen=True, hide_input_in_errors=True
+)
+
+
 class BrokerSettings(BaseSettings):
     """The address of Redis, and the secret that proves that a message in it is genuine."""
 
-    # Errors do not show the values of settings, because some are secrets.
-    model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, hide_input_in_errors=True)
+    model_config = READING
 
     #: NST_REDIS_URL; use a Redis database that nothing else uses.
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
@@ -71,7 +77,7 @@ class BrokerSettings(BaseSettings):
 class StorageSettings(BaseSettings):
     """The address and the credentials of the object storage."""
 
-    model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, hide_input_in_errors=True)
+    model_config = READING
 
     #: NST_S3_ENDPOINT; empty for Amazon S3.
     s3_endpoint: str | None = None
@@ -97,7 +103,7 @@ class StorageSettings(BaseSettings):
 class MetricsSettings(BaseSettings):
     """Where a process serves its metrics."""
 
-    model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, hide_input_in_errors=True)
+    model_config = READING
 
     #: NST_METRICS_PORT; empty: metrics are not served. Whoever can reach it needs no key, so keep it internal.
     metrics_port: int | None = Field(None, ge=1, le=65535)
@@ -107,7 +113,7 @@ class MetricsSettings(BaseSettings):
 class LogSettings(BaseSettings):
     """What a process logs, and how."""
 
-    model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, hide_input_in_errors=True)
+    model_config = READING
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     #: NST_LOG_FORMAT; json: one object a line, see deploy/monitoring/README.md.
@@ -117,7 +123,7 @@ class LogSettings(BaseSettings):
 class DecoderSettings(BaseSettings):
     """Limits of image decoding, for which each process has a few child processes."""
 
-    model_config = SettingsConfigDict(env_prefix="NST_DECODER_", frozen=True, env_ignore_empty=True)
+    model_config = READING | SettingsConfigDict(env_prefix="NST_DECODER_")
 
     #: NST_DECODER_PROCESSES: images decoded at the same time.
     processes: int = Field(default_factory=lambda: min(4, max(2, os.cpu_count() or 1)), ge=1)
@@ -130,7 +136,7 @@ class DecoderSettings(BaseSettings):
 class LossWeightsSettings(BaseSettings):
     """Where to find the weights of loss networks that are not in the package."""
 
-    model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, env_ignore_empty=True)
+    model_config = READING
 
     #: NST_LOSS_WEIGHTS: a folder of weights files, or one file if only one network is used.
     loss_weights: Path | None = None

@@ -1,28 +1,37 @@
 """The scheduler's settings, read once from `NST_*` variables."""
 
-from typing import Literal
+import os
+from typing import Any, Literal
 
-from pydantic import Field, FilePath, IPvAnyNetwork, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, FilePath, IPvAnyNetwork, SecretStr, model_validator
+from pydantic_settings import BaseSettings
 
-from nst_core.settings import BrokerSettings, LogSettings, MetricsSettings, StorageSettings
+from nst_core.settings import READING, BrokerSettings, LogSettings, MetricsSettings, StorageSettings
 
 
 class DatabaseSettings(BaseSettings):
     """Where the database is."""
 
-    model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, hide_input_in_errors=True)
+    model_config = READING
 
     #: NST_DATABASE_URL: SQLite or PostgreSQL, as an SQLAlchemy address.
     database_url: SecretStr = SecretStr("sqlite:///nst.db")
     #: What a start does with a database of an older version: migrate it, or refuse to start until `nst db upgrade` did.
     migrate: Literal["auto", "refuse"] = "auto"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _says_where(cls, given: dict[str, Any]) -> dict[str, Any]:
+        # Whoever forgot to fill in the address would get a new database on this machine, and miss all jobs.
+        if "database_url" not in given and os.environ.get("NST_DATABASE_URL") == "":
+            raise ValueError("NST_DATABASE_URL is empty; remove it for SQLite in this folder (sqlite:///nst.db)")
+        return given
+
 
 class ApiSettings(BaseSettings):
     """Where the API listens."""
 
-    model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, hide_input_in_errors=True)
+    model_config = READING
 
     host: str = "127.0.0.1"
     port: int = Field(8700, ge=0, le=65535)
@@ -31,7 +40,7 @@ class ApiSettings(BaseSettings):
 class SchedulerSettings(BrokerSettings, StorageSettings, MetricsSettings, LogSettings, DatabaseSettings, ApiSettings):
     """All settings of a scheduler process."""
 
-    model_config = SettingsConfigDict(env_parse_none_str="null", hide_input_in_errors=True)
+    model_config = READING
 
     #: A key that is valid from the start, for the tenant `default`; only its hash is stored.
     bootstrap_api_key: SecretStr | None = None

@@ -4,17 +4,16 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
-from pydantic_settings import SettingsConfigDict
 
 from nst_core.images import MAX_PHOTO_PIXELS
-from nst_core.settings import BrokerSettings, LogSettings, MetricsSettings, StorageSettings
+from nst_core.settings import READING, BrokerSettings, LogSettings, MetricsSettings, StorageSettings
 from nst_core.system.files import cache_folder
 
 
 class WorkerSettings(BrokerSettings, StorageSettings, MetricsSettings, LogSettings):
     """Where a worker gets its work from, and how much of the machine it may use."""
 
-    model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, hide_input_in_errors=True)
+    model_config = READING
 
     #: NST_DEVICE: auto, cpu, cuda, cuda:1.
     device: str = "auto"
@@ -63,7 +62,7 @@ class WorkerSettings(BrokerSettings, StorageSettings, MetricsSettings, LogSettin
     #: The most pixels of a photo after that; empty means as many as fit into the memory. What is too large for the
     #: network as a whole goes through it in strips, which need less memory.
     max_network_pixels: int | None = Field(default=None, ge=1)
-    #: Bytes of memory for one optimisation, which needs about 3.6 GB per million pixels; empty means the limit of the
+    #: Bytes of memory for one optimisation, which needs about 3.6 GB per million pixels; null means the limit of the
     #: worker.
     max_optimize_bytes: int | None = Field(default=8_000_000_000, ge=1)
     #: Seconds between two checkpoints of an optimisation, from which another worker can continue.

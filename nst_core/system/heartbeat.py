@@ -160,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m nst_core.system.heartbeat", description="Exit with 0 if a process is alive."
     )
-    parser.add_argument("--file", type=Path, default=os.environ.get("NST_HEARTBEAT_FILE"))
+    parser.add_argument("--file", type=Path, default=os.environ.get("NST_HEARTBEAT_FILE") or None)
     parser.add_argument("--max-age", type=float, default=DEAF_S, metavar="SECONDS")
     parser.add_argument("--ready", action="store_true", help="exit with 0 only if the process is also ready for work")
     options = parser.parse_args(arguments)

@@ -239,7 +239,7 @@ class Stack:
         return {
             "NST_THREADS": str(threads),
             "NST_CACHE_DIR": str(self.home.cache),
-            "NST_MEMORY_BYTES": os.environ.get("NST_MEMORY_BYTES", str(memory)),
+            "NST_MEMORY_BYTES": os.environ.get("NST_MEMORY_BYTES") or str(memory),
         }
 
     def _metrics_env(self, number: int) -> dict[str, str]:

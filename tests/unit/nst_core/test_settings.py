@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings
 
-from nst_core.settings import BrokerSettings, DecoderSettings, describe, unknown_variables
+from nst_core.settings import BrokerSettings, DecoderSettings, LossWeightsSettings, describe, unknown_variables
+from scheduler.settings import SchedulerSettings
+from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[3]
 
@@ -72,3 +75,19 @@ def test_a_wrong_value_is_reported_with_the_name_of_its_variable(monkeypatch: py
     with pytest.raises(ValidationError) as caught:
         DecoderSettings()
     assert describe(caught.value).startswith("NST_DECODER_MEMORY_BYTES Input should be a valid integer")
+
+
+@pytest.mark.parametrize("cls", [SchedulerSettings, WorkerSettings, DecoderSettings, LossWeightsSettings])
+def test_an_empty_variable_counts_as_not_set(cls: type[BaseSettings], monkeypatch: pytest.MonkeyPatch) -> None:
+    without = cls()
+    for name in cls.model_fields.keys() - {"message_secret", "database_url"}:
+        monkeypatch.setenv(f"{cls.model_config['env_prefix']}{name}".upper(), "")
+    assert cls() == without
+
+
+def test_a_forgotten_address_of_the_database_does_not_start_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NST_DATABASE_URL", "")
+    with pytest.raises(ValidationError) as caught:
+        SchedulerSettings()
+    assert describe(caught.value).startswith("NST_DATABASE_URL is empty")
+    assert SchedulerSettings(database_url=SecretStr("sqlite:///nst.db")).port == 8700

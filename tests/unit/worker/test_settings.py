@@ -40,5 +40,10 @@ def test_a_worker_may_leave_out_some_kinds_of_work_but_not_all(monkeypatch: pyte
         WorkerSettings()
 
 
+def test_an_optimisation_may_have_all_memory_of_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NST_MAX_OPTIMIZE_BYTES", "null")
+    assert WorkerSettings().max_optimize_bytes is None
+
+
 def test_what_may_be_uploaded_is_not_too_large_for_workers() -> None:
     assert WorkerSettings().max_input_bytes == MAX_FILE_BYTES == Limits().max_upload_bytes

@@ -134,3 +134,12 @@ def test_the_container_probe_detects_a_process_that_hangs(tmp_path: Path) -> Non
     assert main(["--file", str(path), "--max-age", "90"]) == 0
     env = {**os.environ, "NST_HEARTBEAT_FILE": str(path)}
     assert subprocess.run([sys.executable, "-m", "nst_core.system.heartbeat"], env=env, check=False).returncode == 1
+
+
+def test_the_probe_wants_a_file_and_an_empty_name_is_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NST_HEARTBEAT_FILE", "")
+    with pytest.raises(SystemExit):
+        main([])
+    assert "set NST_HEARTBEAT_FILE, or give --file" in capsys.readouterr().err
