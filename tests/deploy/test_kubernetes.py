@@ -87,6 +87,15 @@ def test_schedulers_and_workers_have_probes_spread_and_time_to_end(overlay: str)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_scheduler_accepts_connections_until_the_service_knows_that_it_ends(overlay: str) -> None:
+    pod = pods(overlay)["scheduler"]
+    name, seconds = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    assert (name, int(seconds)) == ("sleep", 5)
+    # After that it may take 15 s.
+    assert pod["terminationGracePeriodSeconds"] >= int(seconds) + 15
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_uploads_on_their_way_fit_into_the_disk_of_a_scheduler(overlay: str) -> None:
     sizes = {volume["name"]: volume["emptyDir"]["sizeLimit"] for volume in pods(overlay)["scheduler"]["volumes"]}
     assert int(sizes["tmp"].removesuffix("Gi")) << 30 > _MOST_SPOOLED
