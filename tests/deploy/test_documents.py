@@ -80,6 +80,13 @@ def test_commands_and_their_options_exist() -> None:
     assert {"backup /backups/", "restore -", "keys rotate ID"} <= set(seen)
 
 
+def test_commands_of_compose_name_its_file() -> None:
+    blocks = [re.findall(r"^ *```sh\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL) for text in TEXT.values()]
+    lines = [line.strip() for block in blocks for line in "".join(block).splitlines() if "docker compose" in line]
+    assert len(lines) > 3
+    assert all(line.startswith("docker compose --file deploy/compose.yaml ") for line in lines), lines
+
+
 def test_settings_exist() -> None:
     names = {name for text in TEXT.values() for name in re.findall(r"\bNST_[A-Z0-9_]+\b(?!\*)", text)}
     others = read_env(DEPLOY / ".env.example").keys()
