@@ -12,6 +12,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from sqlalchemy.engine import make_url
 
 from nst_core import __version__
 from nst_core.settings import unknown_variables
@@ -298,6 +299,48 @@ def test_an_overlay_of_ones_own_changes_images_addresses_and_the_number_of_worke
     assert worker["replicas"] == 5
     assert worker["template"]["spec"]["containers"][0]["image"] == "registry.internal/nst-worker-cuda:7"
     assert (settings["REDIS_ADDRESS"], settings["NST_S3_BUCKET"]) == ("redis.internal:6379/3", "nst")
+
+
+def addresses(objects: list[Manifest], deployment: str, secrets: dict[str, str]) -> dict[str, str]:
+    """Return the addresses of servers that a container gets, filled in as Kubernetes does."""
+    (settings,) = (each["data"] for each in objects if each["kind"] == "ConfigMap")
+    values: dict[str, str] = {}
+    for each in objects:
+        if (each["kind"], each["metadata"]["name"]) != ("Deployment", deployment):
+            continue
+        for variable in each["spec"]["template"]["spec"]["containers"][0]["env"]:
+            source = variable.get("valueFrom", {})
+            if "secretKeyRef" in source:
+                value = secrets.get(source["secretKeyRef"]["key"], "")
+            elif "configMapKeyRef" in source:
+                value = settings[source["configMapKeyRef"]["key"]]
+            else:
+                value = re.sub(r"\$\((\w+)\)", lambda match: values[match[1]], variable["value"])
+            values[variable["name"]] = value
+    return {name: value for name, value in values.items() if name in ("NST_REDIS_URL", "NST_DATABASE_URL")}
+
+
+def test_servers_of_ones_own_may_have_tls_users_and_passwords_of_any_kind(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    [shown] = re.findall(r"```yaml\n(configMapGenerator:.*?)```", (DEPLOY / "README.md").read_text(), re.DOTALL)
+    base = os.path.relpath(DEPLOY / "kubernetes" / "overlays" / "cpu", mine)
+    (mine / "kustomization.yaml").write_text(f"namespace: nst\nresources: [{base}]\n{shown}")
+    secrets = {"REDIS_PASSWORD": "p%40ss", "POSTGRES_PASSWORD": "w%2Frd"}
+    objects = list(yaml.safe_load_all(kustomized(mine)))
+    redis = "rediss://nst:p%40ss@redis.internal:6379/0"
+    database = "postgresql+psycopg://studio:w%2Frd@postgres.internal:5432/nst?sslmode=verify-full&sslrootcert=system"
+    assert addresses(objects, "worker", secrets) == {"NST_REDIS_URL": redis}
+    assert addresses(objects, "scheduler", secrets) == {"NST_REDIS_URL": redis, "NST_DATABASE_URL": database}
+    assert make_url(database).password == "w/rd"
+
+
+def test_the_servers_of_the_small_overlay_have_their_addresses() -> None:
+    secrets = {"REDIS_PASSWORD": "r", "POSTGRES_PASSWORD": "p"}
+    assert addresses(rendered("small"), "scheduler", secrets) == {
+        "NST_REDIS_URL": "redis://:r@redis:6379/0",
+        "NST_DATABASE_URL": "postgresql+psycopg://nst:p@postgres:5432/nst",
+    }
 
 
 def test_each_server_of_the_small_overlay_admits_only_its_clients() -> None:
