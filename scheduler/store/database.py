@@ -111,8 +111,12 @@ class Database:
             connection.begin(),
         ):
             if connection.dialect.name == "postgresql":
-                # If several schedulers start at once, one migrates and the others wait. SQLite's writers do so anyway.
+                # If several schedulers start at once, one migrates, and the others wait as long as that takes. SQLite,
+                # which several should not share, lets them wait as for any other writer.
+                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+                connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+                connection.exec_driver_sql("SET LOCAL lock_timeout TO DEFAULT")
             schemas.upgrade(connection)
             if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").all():
                 raise ConfigError("The database has rows that refer to rows that do not exist.")

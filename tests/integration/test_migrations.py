@@ -1,6 +1,9 @@
 """The schema and its migrations in both databases."""
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,8 @@ import scheduler.store
 from nst_core.errors import ConfigError
 from scheduler.access.keys import Keys
 from scheduler.domain.keys import new_api_key
-from scheduler.store.database import Database
+from scheduler.store.database import _MIGRATION_LOCK, Database
+from scheduler.store.errors import DatabaseUnavailableError
 from scheduler.store.tables import metadata
 
 
@@ -73,6 +77,36 @@ def test_a_database_of_an_unknown_version_is_refused(database_url: str) -> None:
     with pytest.raises(ConfigError, match="another version of nst"):
         database.migrate()
     database.close()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_start_waits_for_the_migration_of_another_one_however_long_it_takes(database_url: str) -> None:
+    with (
+        closing(Database(database_url)) as other,
+        closing(Database(database_url, wait_s=0.2)) as database,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        with other.write() as connection:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+            waiting = pool.submit(database.migrate)
+            time.sleep(2)  # longer than it waits for any other lock, and than a statement of it may take
+            assert not waiting.done()
+        waiting.result(30)
+        # What it migrates does not wait for ever for those who use the tables.
+        with database.write() as connection:
+            assert connection.exec_driver_sql("SHOW lock_timeout").scalar_one() == "200ms"
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_migration_does_not_wait_for_ever_for_who_uses_the_tables(database_url: str) -> None:
+    with closing(Database(database_url)) as other, closing(Database(database_url, wait_s=0.2)) as database:
+        other.migrate()
+        alembic(command.downgrade, other, "-1")
+        with other.write() as connection:
+            for table in inspect(connection).get_table_names():
+                connection.execute(text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+            with pytest.raises(DatabaseUnavailableError, match="lock timeout"):
+                database.migrate()
 
 
 def test_sqlite_checks_foreign_keys_again_after_a_migration(tmp_path: Path) -> None:
