@@ -1,5 +1,6 @@
 """Enlarges pictures of any size, in tiles without seams."""
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -23,8 +24,11 @@ class Upscaler:
         self._net = net
 
     @torch.inference_mode()
-    def __call__(self, picture: Pixels) -> Pixels:
-        """Return an H x W x 3 uint8 picture with factor H x factor W pixels. Beyond its edges their pixels continue."""
+    def __call__(self, picture: Pixels, progress: Callable[[], object] = lambda: None) -> Pixels:
+        """Return an H x W x 3 uint8 picture with factor H x factor W pixels. Beyond its edges their pixels continue.
+
+        A large picture takes minutes; `progress` is called after each tile.
+        """
         height, width = picture.shape[:2]
         factor = self._net.factor
         result = np.empty((factor * height, factor * width, 3), np.uint8)
@@ -36,6 +40,7 @@ class Upscaler:
                 tile = from_uint8(torch.from_numpy(picture[own]))
                 made = to_uint8(self._net(tile))[0].numpy()
                 result[factor * top : factor * bottom, factor * left : factor * right] = made
+                progress()
         return result
 
 

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
@@ -21,6 +21,8 @@ _T = TypeVar("_T")
 _MAX_LANES = 64
 #: Threads for those that fail: two failures in a row may come before a call shows that there is memory again.
 _SPARES = 2
+#: Seconds between two signs that a call still waits or runs.
+_SIGN_S = 1.0
 #: What a thread runs: all calls, or small ones only.
 _Role = Literal["all", "small"]
 
@@ -76,6 +78,8 @@ class Engine:
         #: The calls that run, and when each began, by their threads.
         self._running: dict[Thread, _Work] = {}
         self._began: dict[Thread, float] = {}
+        #: When a call last ended, or was the first to wait: since then one that waits could have begun.
+        self._free_at = clock()
         # Needs no limit: whoever submits waits for the result, so that there are never more calls than callers.
         self._lanes: dict[str, list[_Work]] = {}
         self._changed = Condition()
@@ -98,8 +102,13 @@ class Engine:
 
     @property
     def busy_s(self) -> float:
-        """How many seconds ago the longest present call began or proceeded; 0 if none runs."""
+        """How many seconds ago the longest present call began or proceeded; 0 if none runs.
+
+        If none runs although some wait, how many seconds ago one of these could have begun.
+        """
         began = list(self._began.values())
+        if not began and self.queued:
+            began = [self._free_at]
         return max(0.0, self._clock() - min(began)) if began else 0.0
 
     @property
@@ -129,12 +138,32 @@ class Engine:
                 raise RuntimeError("The engine is closed.")  # nobody would ever run the call
             if lane not in self._lanes and len(self._lanes) >= _MAX_LANES:
                 self._lanes = {name: calls for name, calls in self._lanes.items() if calls}
+            if not any(self._lanes.values()):
+                self._free_at = self._clock()
             work = _Work(order, next(self._arrivals), self._clock(), call, small, copy_context(), future)
             heappush(self._lanes.setdefault(lane, []), work)
             self._changed.notify_all()
             if small and "small" not in self._roles.values():
                 self._fill("small")
         return future
+
+    def run(
+        self,
+        call: Callable[[], _T],
+        *,
+        order: tuple[float, ...] = (),
+        lane: str = "",
+        small: bool = False,
+        waits: Callable[[], object] = lambda: None,
+    ) -> _T:
+        """Return what a call returns once its turn has come, as `submit` does; call `waits` every second until then.
+
+        Whoever waits for the engine is not stuck as long as the engine is not, and `busy_s` tells whether it is.
+        """
+        future = self.submit(call, order=order, lane=lane, small=small)
+        while not wait([future], _SIGN_S).done:
+            waits()
+        return future.result()
 
     def close(self) -> None:
         """Run what is queued, then end the threads."""
@@ -225,6 +254,7 @@ class Engine:
     def _end(self, thread: Thread) -> None:
         with self._changed:
             del self._began[thread], self._running[thread]
+            self._free_at = self._clock()
             self._changed.notify_all()
 
     def _take(self, role: _Role, *, timeout_s: float | None) -> _Work | None:

@@ -237,7 +237,7 @@ class Optimization:
             with course.watch:
                 return call()
 
-        return self._engine.submit(timed, order=(course.order,), lane=course.chunk.queue).result()
+        return self._engine.run(timed, order=(course.order,), lane=course.chunk.queue, waits=course.steering.touch)
 
 
 def _fitted(alpha: NDArray[np.uint8] | None, size: tuple[int, ...]) -> NDArray[np.uint8] | None:

@@ -105,7 +105,7 @@ class Painter:
         if factor == 1:
             return picture
         image.run.touch()
-        rgb = self._on_engine(image, lambda: _enlarge(image, factor, picture.rgb))
+        rgb = self._on_engine(image, lambda: _enlarge(image, factor, picture.rgb, self._engine.proceed))
         with image.watch:
             alpha = None if picture.alpha is None else enlarged_opacity(picture.alpha, factor)
         return Picture(rgb=rgb, alpha=alpha, warning=picture.warning)
@@ -118,9 +118,13 @@ class Painter:
 
     def _on_engine(self, image: Image, call: Callable[[], _T], *, small: bool = False) -> _T:
         """Return what a call returns on a thread of the engine, when it is the image's turn."""
-        return self._engine.submit(
-            call, order=(image.run.order, image.item.index), lane=image.run.chunk.job_id, small=small
-        ).result()
+        return self._engine.run(
+            call,
+            order=(image.run.order, image.item.index),
+            lane=image.run.chunk.job_id,
+            small=small,
+            waits=image.run.touch,
+        )
 
 
 @dataclass(frozen=True)
@@ -153,11 +157,11 @@ def _planes(picture: Picture, weights: Iterable[Weight | None]) -> Levels:
     return planes(picture.rgb, [each for each in (*weights, picture.alpha) if each is not None])
 
 
-def _enlarge(image: Image, factor: Factor, rgb: Pixels) -> Pixels:
+def _enlarge(image: Image, factor: Factor, rgb: Pixels, progress: Callable[[], object]) -> Pixels:
     """Enlarge a painted picture, on a thread of the engine."""
     image.run.check()
     with image.stage(Stage.STYLIZE):
-        return load_upscaler(factor)(rgb)
+        return load_upscaler(factor)(rgb, progress)
 
 
 def _stylize(image: Image, network: Stylizer, rgb: Pixels, *, beside: bool) -> Pixels:

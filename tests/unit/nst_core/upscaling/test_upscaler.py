@@ -32,6 +32,13 @@ def test_tiles_have_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.abs(whole.astype(int) - in_tiles).max() <= 1, "products may be summed in another order"
 
 
+def test_each_tile_of_a_large_picture_is_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upscaler, "_TILE_PX", 17)
+    tiles = list[None]()
+    load_upscaler(2)(picture(20, 50), lambda: tiles.append(None))
+    assert len(tiles) == 2 * 3
+
+
 def test_a_flat_picture_stays_flat() -> None:
     for factor in FACTORS:
         for value in (0, 100, 255):

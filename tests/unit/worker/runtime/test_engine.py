@@ -12,7 +12,7 @@ from threading import Barrier, Event, Semaphore
 
 import pytest
 
-from tests.unit.worker.kit import WAIT_S
+from tests.unit.worker.kit import WAIT_S, wait_until
 from worker.runtime.engine import Engine
 
 
@@ -269,6 +269,55 @@ def test_busy_time_is_that_of_the_call_that_has_not_proceeded_for_longest() -> N
     meeting()
     assert engine.busy_s == 7
     meeting()
+    for future in futures:
+        future.result(WAIT_S)
+    engine.close()
+    assert engine.busy_s == 0
+
+
+def test_whoever_waits_for_a_call_gives_signs_until_it_ends(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.runtime.engine._SIGN_S", 0.01)
+    release, signs = block(engine), list[int]()
+
+    def sign() -> None:
+        signs.append(engine.queued)
+        if len(signs) == 3:
+            release.set()
+
+    def call() -> str:
+        wait_until(lambda: len(signs) >= 6)
+        return "done"
+
+    assert engine.run(call, waits=sign) == "done"
+    assert signs[:3] == [1, 1, 1], "while another call runs"
+    assert signs[-1] == 0, "and while the call itself does"
+
+
+def test_an_error_of_a_call_reaches_whoever_waits_for_it_also_one_about_time(engine: Engine) -> None:
+    def fail() -> None:
+        raise TimeoutError("of the call itself")
+
+    with pytest.raises(TimeoutError, match="of the call itself"):
+        engine.run(fail)
+
+
+def test_an_engine_that_begins_no_call_is_busy() -> None:
+    now = [100.0]
+    entered, go = Event(), Event()
+
+    def hang(idle: bool) -> None:
+        entered.set()
+        assert go.wait(WAIT_S)
+
+    engine = Engine(clock=lambda: now[0], trim=hang)
+    engine.submit(lambda: None).result(WAIT_S)
+    assert entered.wait(WAIT_S)
+    now[0] += 5
+    assert engine.busy_s == 0, "nothing waits"
+    futures = [engine.submit(lambda: None) for _ in range(2)]
+    now[0] += 7
+    assert engine.busy_s == 7
+    go.set()
     for future in futures:
         future.result(WAIT_S)
     engine.close()

@@ -1,6 +1,7 @@
 """Tests of worker.runtime.health, and of how pipelines and tasks use it."""
 
 import errno
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from threading import Event, Thread
@@ -19,7 +20,7 @@ from nst_core.errors import (
 )
 from nst_core.inference.eager import EagerStylizer
 from nst_core.styles import shipped_styles
-from tests.unit.worker.kit import Calls
+from tests.unit.worker.kit import WAIT_S, Calls
 from worker.runtime.engine import Engine
 from worker.runtime.health import Health, Recovery, SelfTest
 from worker.runtime.outcomes import InterruptedWorkError, retried
@@ -240,6 +241,32 @@ def test_self_test_raises_the_error_of_the_network(engine: Engine) -> None:
 
     with pytest.raises(RuntimeError, match="illegal"):
         SelfTest(lambda: Calls(broken), engine=engine)()
+
+
+def test_self_test_waits_for_a_large_photo_as_long_as_the_engine_proceeds(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.runtime.engine._SIGN_S", 0.02)
+    stuck, go = Event(), Event()
+
+    def paint() -> None:
+        for _ in range(40):
+            time.sleep(0.05)
+            engine.proceed()
+
+    def hang() -> None:
+        stuck.set()
+        assert go.wait(WAIT_S)
+
+    stylizer = EagerStylizer.load(shipped_styles()[0].weights())
+    self_test = SelfTest(lambda: stylizer, engine=engine, timeout_s=1.0)
+    engine.submit(paint)
+    self_test()
+    engine.submit(hang)
+    assert stuck.wait(WAIT_S)
+    with pytest.raises(TimeoutError, match="one call"):
+        self_test()
+    go.set()
 
 
 def test_the_start_and_the_end_of_an_illness_are_told(rig: Rig) -> None:

@@ -18,7 +18,7 @@ from nst_core.protocol.chunks import OptimizeChunk, item_checkpoint_uri, preview
 from nst_core.protocol.events import ItemOutcome, ItemProgress
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
-from tests.unit.worker.kit import TINY, Invert, make_chunk, make_optimize_chunk, outputs, photo
+from tests.unit.worker.kit import TINY, Invert, make_chunk, make_optimize_chunk, outputs, photo, wait_until
 from worker.methods.optimize.course import Optimization
 from worker.methods.stylize.pipeline import Pipeline
 from worker.runtime.engine import Engine
@@ -237,6 +237,24 @@ def test_each_tile_of_a_large_picture_shows_that_the_work_goes_on(in_tiles: Opti
     (outcome,) = in_tiles.run(make(blobs), steering)
     assert (outcome.error_message, outcome.width, outcome.height) == (None, 48, 32)
     assert all(touched.count(iteration) > 2 for iteration in range(TINY.iterations))
+
+
+def test_an_optimisation_that_waits_for_a_large_photo_is_not_idle(
+    optimization: Optimization, blobs: BlobStore, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.runtime.engine._SIGN_S", 0.01)
+    touched = list[int]()
+    engine.submit(lambda: wait_until(lambda: len(touched) > 3), lane="a photo")
+    watcher = Watcher()
+    steering = Steering(
+        going=lambda: True,
+        wanted=lambda: True,
+        on_progress=watcher,
+        touch=lambda: touched.append(len(watcher.seen)),
+    )
+    (outcome,) = optimization.run(make(blobs), steering)
+    assert outcome.error_message is None
+    assert touched.count(0) > 3
 
 
 def test_a_cancelled_optimisation_ends_within_an_iteration_of_a_large_picture(

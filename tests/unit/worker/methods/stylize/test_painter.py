@@ -202,3 +202,22 @@ def test_varied_strokes_of_a_tiny_photo_have_fewer_layers(
     chunk = make_chunk(blobs, [png(noise)], options=StylizeOptions(stroke="varied"))
     assert run(pipeline, chunk, Calls(record))[0].succeeded
     assert sizes == heights
+
+
+def test_each_tile_of_an_enlarged_result_is_progress_of_the_engine(
+    settings: WorkerSettings, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nst_core.upscaling.upscaler._TILE_PX", 16)
+    calls = list[None]()
+
+    class Counting(Engine):
+        def proceed(self) -> None:
+            calls.append(None)
+            super().proceed()
+
+    engine = Counting()
+    pipeline = Pipeline(settings, blobs=blobs, engine=engine)
+    run(pipeline, make_chunk(blobs, [photo()], options=StylizeOptions(upscale=2)), Invert())
+    assert len(calls) == 2 * 3
+    pipeline.close()
+    engine.close()

@@ -263,6 +263,23 @@ def test_the_older_chunk_goes_first(settings: WorkerSettings, blobs: BlobStore) 
     engine.close()
 
 
+def test_a_photo_that_takes_long_is_no_idle_chunk(
+    pipeline: Pipeline, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine has its own watch, which sees the strips of a large photo."""
+    monkeypatch.setattr("worker.runtime.engine._SIGN_S", 0.01)
+    touched = list[None]()
+
+    def paint(batch: Pixels) -> Pixels:
+        before = len(touched)
+        wait_until(lambda: len(touched) > before + 3)
+        return batch
+
+    chunk = make_chunk(blobs, [photo()])
+    (outcome,) = pipeline.run(chunk, Calls(paint), going=always, touch=lambda: touched.append(None))
+    assert outcome.succeeded
+
+
 @pytest.fixture
 def two_styles(blobs: BlobStore, tmp_path: Path) -> tuple[EagerStylizer, EagerStylizer]:
     return load(blobs, store_style(blobs, tmp_path, seed=1)), load(blobs, store_style(blobs, tmp_path, seed=2))
