@@ -11,6 +11,7 @@ from nst_core.metrics import Observer, Stage
 from nst_core.protocol.chunks import ChunkItem, StyleRef, StylizeChunk
 from worker.methods.results import Outdated
 from worker.methods.stylize.masks import Weights
+from worker.methods.stylize.place import Place
 from worker.runtime.outcomes import InterruptedWorkError, Stopwatch
 
 
@@ -23,10 +24,8 @@ class Run:
     networks: tuple[Stylizer, ...]
     going: Callable[[], bool]
     outdated: Outdated
-    #: Called before each pass of an image through a network.
-    touch: Callable[[], object]
-    #: Position among the chunks of this process: older chunks go first.
-    order: int
+    #: Among the chunks of this process.
+    place: Place
     #: Slots for images that are being decoded. A chunk may use a part of the decoder processes only, so that files
     #: that keep decoders busy for a long time do not hold up other chunks.
     decoding: Semaphore
@@ -39,6 +38,15 @@ class Run:
     def styles(self) -> tuple[StyleRef, ...]:
         """The styles of the networks."""
         return self.chunk.style, *(region.style for region in self.chunk.options.regions)
+
+    @property
+    def order(self) -> int:
+        """The position among the chunks of this process: older chunks go first."""
+        return self.place.order
+
+    def touch(self) -> None:
+        """Record that an image gets on: before each pass through a network, and during it."""
+        self.place.touch()
 
     def check(self) -> None:
         """Raise InterruptedWorkError if no further image should begin."""

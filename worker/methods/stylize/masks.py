@@ -1,7 +1,7 @@
 """Masks: pictures that say where photos are painted, and where in which style."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from nst_core.inference.luminance import PARTS, luminance
 from nst_core.protocol.chunks import ChunkItem, StylizeChunk
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.system.budget import Budget
+from worker.methods.stylize.place import Place
 from worker.runtime.outcomes import Recovered, retried
 from worker.settings import WorkerSettings
 
@@ -44,47 +45,46 @@ class Masks:
         self._own = Budget(_MOST_OWN)
         self._recovered = recovered
 
-    def of_all(self, chunk: StylizeChunk) -> Weights:
+    def of_all(self, chunk: StylizeChunk, place: Place) -> Weights:
         """Return the weights of the masks for all photos of a chunk, of those that a photo needs."""
+        options, items = chunk.options, chunk.items
+
+        def of_all(mask: str | None, own: Sequence[str | None], name: str) -> Weight | None:
+            if mask is None or all(own):
+                return None
+            label = f"job {chunk.job_id} {name}"
+            return retried(lambda: self._read(mask, name, place), label=label, what=name, recovered=self._recovered)
+
         return Weights(
-            photo=self._of_all(chunk, chunk.options.mask, [item.mask for item in chunk.items], "mask"),
+            photo=of_all(options.mask, [item.mask for item in items], "mask"),
             regions=tuple(
-                self._of_all(chunk, region.mask, [_own(item, place) for item in chunk.items], _name(place))
-                for place, region in enumerate(chunk.options.regions)
+                of_all(region.mask, [_own(item, number) for item in items], _name(number))
+                for number, region in enumerate(options.regions)
             ),
         )
 
-    def room(self, item: ChunkItem) -> AbstractContextManager[None]:
+    @contextmanager
+    def room(self, item: ChunkItem, place: Place) -> Iterator[None]:
         """Wait for the room of a photo's own masks of regions and hold it. The caller may hold no other room."""
-        count = sum(mask is not None for mask in item.regions)
-        return self._own.hold(count) if count else nullcontext()
+        with place.share(self._own) as share:
+            share.take(sum(mask is not None for mask in item.regions))
+            yield
 
-    def of_photo(self, item: ChunkItem, of_all: Weights) -> Weights:
+    def of_photo(self, item: ChunkItem, of_all: Weights, place: Place) -> Weights:
         """Return the weights of a photo. The caller may hold no room for files or pixels, since this may wait."""
-        own = [_own(item, place) for place in range(len(of_all.regions))]
+        own = [_own(item, number) for number in range(len(of_all.regions))]
         return Weights(
-            photo=of_all.photo if item.mask is None else self._read(item.mask, "mask"),
+            photo=of_all.photo if item.mask is None else self._read(item.mask, "mask", place),
             regions=tuple(
-                weight if mask is None else self._read(mask, _name(place))
-                for place, (mask, weight) in enumerate(zip(own, of_all.regions, strict=True))
+                weight if mask is None else self._read(mask, _name(number), place)
+                for number, (mask, weight) in enumerate(zip(own, of_all.regions, strict=True))
             ),
         )
 
-    def _of_all(self, chunk: StylizeChunk, mask: str | None, own: Sequence[str | None], name: str) -> Weight | None:
-        if mask is None or all(own):
-            return None
-        label = f"job {chunk.job_id} {name}"
-        return retried(lambda: self._read(mask, name), label=label, what=name, recovered=self._recovered)
-
-    def _read(self, uri: str, name: str) -> Weight:
-        with ExitStack() as held:
-
-            def wait_for_room(nbytes: int) -> None:
-                held.close()  # of an earlier try
-                held.enter_context(self._ahead.hold(nbytes))
-
+    def _read(self, uri: str, name: str, place: Place) -> Weight:
+        with place.share(self._ahead) as file:
             limit = self._settings.max_input_bytes
-            data = self._blobs.get(BlobUri.parse(uri), max_bytes=limit, on_size=wait_for_room)
+            data = self._blobs.get(BlobUri.parse(uri), max_bytes=limit, on_size=file.take)
             return decode_mask(data, max_pixels=self._settings.max_pixels, name=name)
 
 
@@ -101,10 +101,10 @@ def decode_mask(data: bytes, *, max_pixels: int, name: str = "mask") -> Weight:
     return ((luminance(picture.rgb) + PARTS // 2) // PARTS).astype(np.uint8)
 
 
-def _own(item: ChunkItem, place: int) -> str | None:
+def _own(item: ChunkItem, number: int) -> str | None:
     """Return a photo's own mask of a region, if it has one."""
-    return item.regions[place] if place < len(item.regions) else None
+    return item.regions[number] if number < len(item.regions) else None
 
 
-def _name(place: int) -> str:
-    return f"mask of region {place + 1}"
+def _name(number: int) -> str:
+    return f"mask of region {number + 1}"

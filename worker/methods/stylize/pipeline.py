@@ -23,11 +23,12 @@ from nst_core.protocol.chunks import ChunkItem, StylizeChunk, StylizeOptions
 from nst_core.protocol.events import ItemOutcome
 from nst_core.settings import DecoderSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
-from nst_core.system.budget import Budget
+from nst_core.system.budget import Budget, Share
 from worker.methods.results import Outdated, Results
 from worker.methods.stylize.image import Image, Run
 from worker.methods.stylize.masks import Masks, Weights
 from worker.methods.stylize.painter import Painter
+from worker.methods.stylize.place import Place, Traffic
 from worker.runtime.engine import Engine
 from worker.runtime.outcomes import Recovered, failure, outcome_of, success
 from worker.settings import WorkerSettings
@@ -70,7 +71,7 @@ class Pipeline:
         self._paint = Painter(engine)
         self._observe = observe
         self._clock = clock
-        self._orders = count()
+        self._orders, self._traffic = count(), Traffic()
         self._decoders = max(1, DecoderSettings().processes // max(1, settings.concurrency))
         threads = max(1, settings.concurrency * settings.lookahead)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="image")
@@ -91,10 +92,11 @@ class Pipeline:
         those after it are completed, and all others have no outcome. An image that cannot be stylized has a failed
         outcome and does not disturb the others; if a mask of all cannot be used, all have failed. `outdated` returns
         whether a newer attempt at the chunk exists, whose results must not be replaced. `touch` is called before each
-        pass of an image through a network: of a large one, each takes minutes.
+        pass of an image through a network, and regularly while an image waits for something that gets on.
         """
+        place = Place(next(self._orders), touch=touch, traffic=self._traffic)
         try:
-            weights = self._masks.of_all(chunk)
+            weights = self._masks.of_all(chunk, place)
         except NstError as error:
             yield from (failure(item, error) for item in chunk.items)
             return
@@ -108,8 +110,7 @@ class Pipeline:
             networks=networks,
             going=going,
             outdated=outdated,
-            touch=touch,
-            order=next(self._orders),
+            place=place,
             decoding=Semaphore(self._decoders),
             max_pixels=most if limit is None else min(most, limit),
             weights=weights,
@@ -144,7 +145,7 @@ class Pipeline:
         output = BlobUri.parse(item.output)
         suffix = PurePosixPath(output.key).suffix
         content_type = images.content_type(suffix)  # first: do not spend time on an image that cannot be saved
-        with ExitStack() as masks, ExitStack() as pixels:
+        with ExitStack() as masks, run.place.share(self._pixels) as pixels:
             weights = self._weights(image, masks)
             picture = self._paint(image, self._load(image, pixels), weights)
             with image.stage(Stage.ENCODE):
@@ -153,26 +154,20 @@ class Pipeline:
                 self._results.put(output, data, content_type=content_type, outdated=run.outdated)
             return success(item, picture, data, ms=image.watch.ms, choice=run.networks[0].choice)
 
-    def _load(self, image: Image, pixels: ExitStack) -> Picture:
-        """Return a photo, and hold room for its pixels until `pixels` is closed."""
-        image.run.check()
-        with ExitStack() as file:
+    def _load(self, image: Image, pixels: Share) -> Picture:
+        """Return a photo, and hold room for its pixels."""
+        run = image.run
+        run.check()
+        with run.place.share(self._ahead) as file:
             data = self._fetch(image, file)
-            image.run.check()
-
-            def has_room(count: int) -> bool:
-                pixels.close()  # of an earlier try
-                room = room_of(image.run.chunk.options, count)
-                if free := self._pixels.take(room, wait=False):
-                    pixels.callback(self._pixels.give_back, room)
-                return free
-
+            run.check()
+            options = run.chunk.options
             try:
-                return self._decode(image, data, has_room)
+                return self._decode(image, data, lambda count: pixels.take(room_of(options, count), wait=False))
             except NoRoomError as error:
                 # This may take minutes, and keeps no decoder from other work.
-                pixels.enter_context(self._pixels.hold(room_of(image.run.chunk.options, error.pixels)))
-            image.run.check()
+                pixels.take(room_of(options, error.pixels))
+            run.check()
             return self._decode(image, data, lambda count: True)
 
     def _decode(self, image: Image, data: bytes, has_room: HasRoom) -> Picture:
@@ -196,19 +191,18 @@ class Pipeline:
         if item.mask is None and not any(item.regions):
             return image.run.weights
         image.run.check()
-        masks.enter_context(self._masks.room(item))
+        masks.enter_context(self._masks.room(item, image.run.place))
         image.run.check()
         with image.watch:
-            return self._masks.of_photo(item, image.run.weights)
+            return self._masks.of_photo(item, image.run.weights, image.run.place)
 
-    def _fetch(self, image: Image, held: ExitStack) -> bytes:
-        """Return a photo's file, and hold room for its bytes until `held` is closed."""
+    def _fetch(self, image: Image, file: Share) -> bytes:
+        """Return a photo's file, and hold room for its bytes."""
         with image.stage(Stage.FETCH) as waits:
 
             def wait_for_room(nbytes: int) -> None:
-                held.close()  # of an earlier try
                 with waits:
-                    held.enter_context(self._ahead.hold(nbytes))
+                    file.take(nbytes)
 
             return self._blobs.get(
                 BlobUri.parse(image.item.input), max_bytes=self._settings.max_input_bytes, on_size=wait_for_room

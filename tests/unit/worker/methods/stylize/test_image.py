@@ -8,6 +8,7 @@ from nst_core.metrics import Stage
 from nst_core.protocol.chunks import ChunkItem, StyleRef, StylizeChunk, StylizeOptions
 from worker.methods.stylize.image import Image, Run
 from worker.methods.stylize.masks import Weights
+from worker.methods.stylize.place import Place, Traffic
 from worker.runtime.outcomes import InterruptedWorkError, Stopwatch
 
 ITEM = ChunkItem(index=0, input="s3://b/a.jpg", output="s3://b/a.png")
@@ -36,8 +37,7 @@ def make_run(*, going: bool = True) -> Run:
         networks=(),
         going=lambda: going,
         outdated=lambda: False,
-        touch=lambda: None,
-        order=0,
+        place=Place(0, touch=lambda: None, traffic=Traffic()),
         decoding=Semaphore(),
         max_pixels=100,
         weights=Weights(photo=None, regions=()),

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -259,6 +260,66 @@ def test_the_older_chunk_goes_first(settings: WorkerSettings, blobs: BlobStore) 
         outcomes = [*first.result(WAIT_S).values(), *second.result(WAIT_S).values()]
     assert all(outcome.succeeded for outcome in outcomes)
     assert older.order == ["older"] * 2 + ["newer"] * 3
+    pipeline.close()
+    engine.close()
+
+
+def test_room_is_for_the_older_chunk_first(settings: WorkerSettings, blobs: BlobStore) -> None:
+    """Otherwise the older chunk would wait behind all photos of the newer one, and look stuck."""
+    painted = list[str]()
+
+    def named(name: str) -> Calls:
+        def paint(batch: Pixels) -> Pixels:
+            painted.append(name)
+            if len(painted) == 1:
+                assert opened.wait(WAIT_S)
+            time.sleep(0.05)
+            return batch
+
+        return Calls(paint)
+
+    engine, opened = Engine(), Event()
+    small = settings.model_copy(update={"pixels_ahead": 1, "lookahead": 8})
+    pipeline = Pipeline(small, blobs=blobs, engine=engine)
+    with ThreadPoolExecutor(2) as threads:
+        # The last photo of the older chunk asks for room when the first one is done.
+        first = threads.submit(run, pipeline, make_chunk(blobs, [photo()] * 9), named("older"))
+        wait_until(lambda: len(painted) == 1)
+        second = threads.submit(run, pipeline, make_chunk(blobs, [photo()] * 8), named("newer"))
+        wait_until(lambda: len(pipeline._pixels._turns) == 7 + 8)
+        opened.set()
+        outcomes = [*first.result(WAIT_S).values(), *second.result(WAIT_S).values()]
+    assert all(outcome.succeeded for outcome in outcomes)
+    assert painted == ["older"] * 9 + ["newer"] * 8
+    pipeline.close()
+    engine.close()
+
+
+@pytest.mark.parametrize("gets_on", [True, False])
+def test_a_chunk_that_waits_for_room_is_idle_only_if_those_that_have_it_are(
+    settings: WorkerSettings, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch, gets_on: bool
+) -> None:
+    monkeypatch.setattr("nst_core.system.budget._SIGN_S", 0.01)
+    monkeypatch.setattr("worker.runtime.engine._SIGN_S", 0.01 if gets_on else WAIT_S)
+    engine, gate, touched = Engine(), Gate(), list[None]()
+    pipeline = Pipeline(settings.model_copy(update={"pixels_ahead": 1}), blobs=blobs, engine=engine)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(run, pipeline, make_chunk(blobs, [photo()]), gate)
+        assert gate.entered.wait(WAIT_S)
+        chunk = make_chunk(blobs, [photo()])
+        second = threads.submit(
+            lambda: list(pipeline.run(chunk, Invert(), going=always, touch=lambda: touched.append(None)))
+        )
+        wait_until(lambda: len(pipeline._pixels._turns) == 1)
+        before = len(touched)
+        if gets_on:
+            wait_until(lambda: len(touched) > before + 3)
+        else:
+            assert not Event().wait(0.3)
+            assert len(touched) == before
+        gate.opened.set()
+        assert first.result(WAIT_S)[0].succeeded
+        assert second.result(WAIT_S)[0].succeeded
     pipeline.close()
     engine.close()
 
