@@ -1,8 +1,9 @@
 """Object storage in one small class; every error of boto3 becomes a BlobError (see `faults`)."""
 
+import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import IO, Any
@@ -41,6 +42,8 @@ _WINDOW_BYTES = 256
 _UNASKED_BYTES = 256 << 10
 #: Attempts at a download: boto3 retries requests, but not a download that breaks off.
 _DOWNLOADS = 3
+#: Seconds that an answer may stay unread: nginx closes a connection after 60 by default, and others sooner.
+_UNREAD_S = 5.0
 #: The longest part of a key (between slashes) for servers that keep objects as files.
 _MAX_PART_BYTES = 255
 
@@ -81,12 +84,13 @@ class BlobStore:
     ) -> bytes:
         """Return an object's bytes; raise BlobTooLargeError before reading more than `max_bytes`.
 
-        `on_size` is called with the number of bytes before they are read, and may wait until there is room for them.
+        `on_size` is called with the number of bytes before they are read, and may wait until there is room for them. It
+        is called again if the object must be opened again: what it holds then is to be kept.
         """
         for tries_left in reversed(range(_DOWNLOADS)):
-            answer = self._open(uri)
+            answer = self._open_with_room(uri, max_bytes, on_size)
             try:
-                return _whole(uri, answer, max_bytes, on_size)
+                return _whole(uri, answer, max_bytes)
             except BlobUnavailableError:
                 if not tries_left:
                     raise
@@ -219,6 +223,27 @@ class BlobStore:
         with translated(uri):
             return self._client.get_object(Bucket=uri.bucket, Key=uri.key)
 
+    def _open_with_room(self, uri: BlobUri, max_bytes: int | None, on_size: Callable[[int], object] | None) -> Any:
+        """Open an object of at most `max_bytes` when there is room for it.
+
+        Servers and proxies close a connection whose client reads nothing, so after a longer wait it is opened again.
+        """
+        while True:
+            answer = self._open(uri)
+            size = _size_of(answer)
+            with ExitStack() as unread:
+                unread.callback(answer["Body"].close)
+                if max_bytes is not None and size is not None and size > max_bytes:
+                    raise BlobTooLargeError(f"{uri} has {size:,} bytes; the limit is {max_bytes:,}.")
+                # If the server does not say the size, assume the limit.
+                expected = max_bytes if size is None else size
+                asked_at = time.monotonic()
+                if on_size is not None and expected is not None:
+                    on_size(expected)
+                if time.monotonic() - asked_at < _UNREAD_S:
+                    unread.pop_all()
+                    return answer
+
     @contextmanager
     def _writing(self, uri: BlobUri) -> Iterator[None]:
         """Turn errors of a write into BlobErrors, with the reason if the write can never succeed."""
@@ -301,17 +326,9 @@ def _is_zipped(answer: Any) -> bool:
     return "gzip" in str(answer.get("ContentEncoding", "")).replace(" ", "").split(",")
 
 
-def _whole(uri: BlobUri, answer: Any, max_bytes: int | None, on_size: Callable[[int], object] | None) -> bytes:
-    size, body = _size_of(answer), answer["Body"]
-    if max_bytes is not None and size is not None and size > max_bytes:
-        body.close()
-        raise BlobTooLargeError(f"{uri} has {size:,} bytes; the limit is {max_bytes:,}.")
-    # If the server does not say the size, assume the limit.
-    expected = max_bytes if size is None else size
-    if on_size is not None and expected is not None:
-        on_size(expected)
-    if size is not None:
-        with translated(uri), body:
+def _whole(uri: BlobUri, answer: Any, max_bytes: int | None) -> bytes:
+    if _size_of(answer) is not None:
+        with translated(uri), answer["Body"] as body:
             data: bytes = body.read()
             return data
     read = bytearray()

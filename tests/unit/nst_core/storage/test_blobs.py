@@ -4,6 +4,7 @@ import gzip
 import io
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from nst_core.errors import (
     BlobTooLargeError,
     BlobUnavailableError,
 )
-from nst_core.storage.blobs import BlobStore
+from nst_core.storage.blobs import BlobStore, BlobUri
 from tests.playing_s3 import PlayingServer, Quirks, playing, uri
 
 DATA = bytes(range(256)) * 20_000
@@ -137,6 +138,44 @@ def test_a_download_that_always_breaks_off_is_given_up(server: PlayingServer) ->
     with pytest.raises(BlobUnavailableError):
         server.store().get(uri("photo.jpg"))
     assert server.count("GET") == 3
+
+
+def test_an_object_that_had_to_wait_for_room_is_opened_again(
+    server: PlayingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Meanwhile the server may have closed the connection, since nobody read from it."""
+    monkeypatch.setattr("nst_core.storage.blobs._UNREAD_S", 0.2)
+    waits, sizes = [0.3, 0.0], list[int]()
+
+    def wait_for_room(size: int) -> None:
+        sizes.append(size)
+        time.sleep(waits.pop(0))
+
+    assert server.store().get(uri("photo.jpg"), on_size=wait_for_room) == DATA
+    assert sizes == [len(DATA)] * 2
+    assert server.count("GET") == 2
+
+
+def test_an_object_without_room_is_closed(server: PlayingServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = list[bool]()
+
+    def refuse(size: int) -> None:
+        raise InterruptedError
+
+    store = server.store()
+    opened = store._open
+
+    def watched(address: BlobUri) -> Any:
+        answer = opened(address)
+        answer["Body"].close = lambda: closed.append(True)
+        return answer
+
+    monkeypatch.setattr(store, "_open", watched)
+    with pytest.raises(InterruptedError):
+        store.get(uri("photo.jpg"), on_size=refuse)
+    with pytest.raises(BlobTooLargeError):
+        store.get(uri("photo.jpg"), max_bytes=5)
+    assert closed == [True, True]
 
 
 def test_a_conditional_write_respects_the_existing_object(server: PlayingServer) -> None:

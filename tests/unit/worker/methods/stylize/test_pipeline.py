@@ -295,6 +295,32 @@ def test_room_is_for_the_older_chunk_first(settings: WorkerSettings, blobs: Blob
     engine.close()
 
 
+def test_a_photo_whose_download_breaks_off_keeps_its_room(settings: WorkerSettings, s3_server: StorageSettings) -> None:
+    """At the end of the queue for room it would wait again, until the storage breaks off its last try."""
+    got_room = list[BlobUri]()
+
+    class Breaking(BlobStore):
+        def get(self, uri: BlobUri, **limits: Any) -> bytes:
+            wait_for_room = limits.pop("on_size")
+
+            def try_twice(size: int) -> None:
+                for _ in range(2):
+                    wait_for_room(size)
+                    got_room.append(uri)
+                    time.sleep(0.02)  # others begin to wait
+
+            return super().get(uri, on_size=try_twice, **limits)
+
+    engine, blobs = Engine(), Breaking(s3_server)
+    pipeline = Pipeline(settings.model_copy(update={"lookahead_bytes": 1}), blobs=blobs, engine=engine)
+    outcomes = run(pipeline, make_chunk(blobs, [photo()] * 6), Invert())
+    assert all(outcome.succeeded for outcome in outcomes.values())
+    assert got_room[::2] == got_room[1::2]
+    assert len(set(got_room)) == 6
+    pipeline.close()
+    engine.close()
+
+
 @pytest.mark.parametrize("gets_on", [True, False])
 def test_a_chunk_that_waits_for_room_is_idle_only_if_those_that_have_it_are(
     settings: WorkerSettings, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch, gets_on: bool
