@@ -1,11 +1,9 @@
 """Object storage in one small class; every error of boto3 becomes a BlobError (see `faults`)."""
 
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from typing import IO, Any
 
 import boto3
@@ -27,6 +25,7 @@ from nst_core.errors import (
     ConfigError,
 )
 from nst_core.settings import StorageSettings
+from nst_core.storage.bodies import OnPiece, after, body_of, exactly, pieces_of, size_of, whole
 from nst_core.storage.faults import Fault, code_of, fault_of, translated
 from nst_core.storage.listing import Listings
 
@@ -35,9 +34,6 @@ MAX_LINE_BYTES = 64 * 1024
 _PART_BYTES = 8 * 2**20
 #: By default boto3 holds ten parts at the same time, one in each of its threads.
 _ONE_PART_AT_ONCE = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, use_threads=False)
-_PIECE_BYTES = 1 << 20
-#: The first bytes of a file of gzip that are decompressed together.
-_WINDOW_BYTES = 256
 #: Bodies up to this size are sent without asking. Servers read that much of a request that they refuse.
 _UNASKED_BYTES = 256 << 10
 #: Attempts at a download: boto3 retries requests, but not a download that breaks off.
@@ -46,6 +42,10 @@ _DOWNLOADS = 3
 _UNREAD_S = 5.0
 #: The longest part of a key (between slashes) for servers that keep objects as files.
 _MAX_PART_BYTES = 255
+
+
+def _ignore() -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,12 @@ class BlobStore:
         self._listings = Listings(self._client)
 
     def get(
-        self, uri: BlobUri, *, max_bytes: int | None = None, on_size: Callable[[int], object] | None = None
+        self,
+        uri: BlobUri,
+        *,
+        max_bytes: int | None = None,
+        on_size: Callable[[int], object] | None = None,
+        on_piece: OnPiece = _ignore,
     ) -> bytes:
         """Return an object's bytes; raise BlobTooLargeError before reading more than `max_bytes`.
 
@@ -90,7 +95,7 @@ class BlobStore:
         for tries_left in reversed(range(_DOWNLOADS)):
             answer = self._open_with_room(uri, max_bytes, on_size)
             try:
-                return _whole(uri, answer, max_bytes)
+                return whole(uri, answer, max_bytes, on_piece)
             except BlobUnavailableError:
                 if not tries_left:
                     raise
@@ -103,12 +108,12 @@ class BlobStore:
         reports the size, otherwise when too many or too few bytes have arrived.
         """
         answer = self._open(uri)
-        size = _size_of(answer)
+        size = size_of(answer)
         if nbytes is not None and size is not None and size != nbytes:
             answer["Body"].close()
             raise BlobReplacedError(f"{uri} has {size:,} bytes, not the {nbytes:,} that it had.")
-        pieces = _pieces(uri, answer)
-        return pieces if nbytes is None or size is not None else _exactly(nbytes, pieces, uri)
+        pieces = pieces_of(uri, answer)
+        return pieces if nbytes is None or size is not None else exactly(nbytes, pieces, uri)
 
     def lines(self, uri: BlobUri) -> Iterator[bytes]:
         """Yield the lines of a text object piece by piece; raise BlobTooLargeError for a line above 64 KiB."""
@@ -140,27 +145,50 @@ class BlobStore:
             answer["Body"].close()
             raise BlobReplacedError(f"{uri} was replaced while it was read.")
         # Some servers always send the whole object; others send a part with the status of a whole one.
-        return found, _from(uri, answer["Body"], 0 if "ContentRange" in answer else start)
+        return found, after(uri, answer["Body"], 0 if "ContentRange" in answer else start)
 
-    def put(self, uri: BlobUri, data: bytes, *, content_type: str = "application/octet-stream") -> None:
+    def put(
+        self,
+        uri: BlobUri,
+        data: bytes,
+        *,
+        content_type: str = "application/octet-stream",
+        on_piece: OnPiece = _ignore,
+    ) -> None:
         """Write an object."""
+        body = body_of(data, on_piece)
         with self._writing(uri):
-            self._client.put_object(Bucket=uri.bucket, Key=uri.key, Body=data, ContentType=content_type)
+            self._client.put_object(Bucket=uri.bucket, Key=uri.key, Body=body, ContentType=content_type)
 
-    def put_if(self, uri: BlobUri, data: bytes, *, tag: str | None, content_type: str) -> None:
+    def put_if(
+        self, uri: BlobUri, data: bytes, *, tag: str | None, content_type: str, on_piece: OnPiece = _ignore
+    ) -> None:
         """Write an object if the present one has the ETag `tag`, or, if `tag` is None, if no object has that key.
 
         Raises BlobConflictError otherwise. Servers without conditional writes write it in any case; see `conditional`.
         """
         condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
+        body = body_of(data, on_piece)
         with self._writing(uri):
-            self._client.put_object(Bucket=uri.bucket, Key=uri.key, Body=data, ContentType=content_type, **condition)
+            self._client.put_object(Bucket=uri.bucket, Key=uri.key, Body=body, ContentType=content_type, **condition)
 
-    def put_file(self, uri: BlobUri, file: IO[bytes], *, content_type: str = "application/octet-stream") -> None:
+    def put_file(
+        self,
+        uri: BlobUri,
+        file: IO[bytes],
+        *,
+        content_type: str = "application/octet-stream",
+        on_piece: OnPiece = _ignore,
+    ) -> None:
         """Write an object from an open file. A large one is sent in parts of 8 MiB, one of which is in memory."""
         with self._writing(uri):
             self._client.upload_fileobj(
-                file, uri.bucket, uri.key, ExtraArgs={"ContentType": content_type}, Config=_ONE_PART_AT_ONCE
+                file,
+                uri.bucket,
+                uri.key,
+                ExtraArgs={"ContentType": content_type},
+                Callback=lambda nbytes: on_piece(),
+                Config=_ONE_PART_AT_ONCE,
             )
 
     def delete(self, uri: BlobUri) -> None:
@@ -230,7 +258,7 @@ class BlobStore:
         """
         while True:
             answer = self._open(uri)
-            size = _size_of(answer)
+            size = size_of(answer)
             with ExitStack() as unread:
                 unread.callback(answer["Body"].close)
                 if max_bytes is not None and size is not None and size > max_bytes:
@@ -314,93 +342,6 @@ def _expect_if_large(model: Any, params: dict[str, Any], **_: Any) -> None:
     """
     if (determine_content_length(params.get("body")) or 0) > _UNASKED_BYTES:
         add_expect_header(model, params)
-
-
-def _size_of(answer: Any) -> int | None:
-    """Return the size of an answer's object; None if the server does not say, or sends it compressed."""
-    size = answer.get("ContentLength")
-    return None if size is None or _is_zipped(answer) else int(size)
-
-
-def _is_zipped(answer: Any) -> bool:
-    return "gzip" in str(answer.get("ContentEncoding", "")).replace(" ", "").split(",")
-
-
-def _whole(uri: BlobUri, answer: Any, max_bytes: int | None) -> bytes:
-    if _size_of(answer) is not None:
-        with translated(uri), answer["Body"] as body:
-            data: bytes = body.read()
-            return data
-    read = bytearray()
-    for piece in _pieces(uri, answer):
-        read += piece
-        if max_bytes is not None and len(read) > max_bytes:
-            raise BlobTooLargeError(f"{uri} has more than {max_bytes:,} bytes, which is the limit.")
-    return bytes(read)
-
-
-def _pieces(uri: BlobUri, answer: Any) -> Iterator[bytes]:
-    """Yield an object's bytes as they come, in pieces of about 1 MiB."""
-    with translated(uri), answer["Body"]:
-        pieces = answer["Body"].iter_chunks(_PIECE_BYTES)
-        yield from _unzipped(uri, pieces) if _is_zipped(answer) else pieces
-
-
-def _unzipped(uri: BlobUri, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield decompressed pieces; unchanged pieces if the content is not compressed although the header says so.
-
-    Several files of gzip one after the other are one too, and zeros may follow each of them.
-    """
-    first = next(pieces, b"")
-    if not first.startswith(b"\x1f\x8b"):
-        yield first
-        yield from pieces
-        return
-    unzip, window, found = zlib.decompressobj(wbits=31), _WINDOW_BYTES, bytearray()
-    try:
-        for piece in chain([first], pieces):
-            left = memoryview(piece)
-            while left:
-                # zlib copies what it does not use, so a file that may be tiny gets few bytes at first.
-                part, window = left[:window], min(2 * window, _PIECE_BYTES)
-                if unzip.eof:
-                    rest = bytes(part).lstrip(b"\0")
-                    left = left[len(part) - len(rest) :]
-                    unzip = zlib.decompressobj(wbits=31) if rest else unzip
-                    continue
-                found += unzip.decompress(part, _PIECE_BYTES)
-                unused = unzip.unused_data if unzip.eof else unzip.unconsumed_tail
-                left = left[len(part) - len(unused) :]
-                window = _WINDOW_BYTES if unzip.eof else window
-                if len(found) >= _PIECE_BYTES:
-                    yield bytes(found)
-                    found.clear()
-            yield bytes(found)
-            found.clear()
-    except zlib.error as error:
-        raise BlobInvalidError(f"{uri} is marked as compressed but cannot be decompressed.") from error
-    if not unzip.eof:
-        raise BlobUnavailableError(f"The storage sent only the beginning of {uri}.")
-
-
-def _exactly(nbytes: int, pieces: Iterator[bytes], uri: BlobUri) -> Iterator[bytes]:
-    count = 0
-    for piece in pieces:
-        count += len(piece)
-        if count > nbytes:
-            break
-        yield piece
-    if count != nbytes:
-        raise BlobReplacedError(f"{uri} no longer has {nbytes:,} bytes: it was replaced.")
-
-
-def _from(uri: BlobUri, body: Any, skip: int) -> Iterator[bytes]:
-    """Yield the bytes of a body after the first `skip` ones."""
-    with translated(uri), body:
-        for piece in body.iter_chunks(1 << 20):
-            if len(piece) > skip:
-                yield piece[skip:]
-            skip = max(0, skip - len(piece))
 
 
 def _plain(secret: SecretStr | None) -> str | None:

@@ -124,9 +124,9 @@ class FaultyBroker(Broker):
 class CountingStore(BlobStore):
     """Writes a line for each object before it is stored, except the objects of storage tests."""
 
-    def put(self, uri: BlobUri, data: bytes, *, content_type: str = "application/octet-stream") -> None:
+    def put(self, uri: BlobUri, data: bytes, **options: Any) -> None:
         if uri.key.startswith("health/"):
-            super().put(uri, data, content_type=content_type)
+            super().put(uri, data, **options)
             return
         line = f"{time.time():.3f} {os.environ[NAME]} {uri.key}\n".encode()
         file = os.open(os.environ[EFFECTS], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -134,7 +134,7 @@ class CountingStore(BlobStore):
             os.write(file, line)
         finally:
             os.close(file)
-        super().put(uri, data, content_type=content_type)
+        super().put(uri, data, **options)
 
 
 class QuickStylizer:

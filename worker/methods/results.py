@@ -33,20 +33,33 @@ class Results:
         self._blobs = blobs
         self._conditional = ConditionalWrites(blobs)
 
-    def put(self, uri: BlobUri, data: bytes, *, content_type: str, outdated: Outdated) -> None:
-        """Write a result; raise InterruptedWorkError if a newer attempt exists, and BlobError as `BlobStore.put`."""
+    def put(
+        self,
+        uri: BlobUri,
+        data: bytes,
+        *,
+        content_type: str,
+        outdated: Outdated,
+        touch: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Write a result; raise InterruptedWorkError if a newer attempt exists, and BlobError as `BlobStore.put`.
+
+        `touch` is called while a large one is on its way.
+        """
         if _is_outdated(outdated):
             raise InterruptedWorkError
         if self._conditional.heeded:
-            self._put_conditionally(uri, data, content_type=content_type, outdated=outdated)
+            self._put_conditionally(uri, data, content_type=content_type, outdated=outdated, touch=touch)
         else:
-            self._blobs.put(uri, data, content_type=content_type)
+            self._blobs.put(uri, data, content_type=content_type, on_piece=touch)
 
-    def _put_conditionally(self, uri: BlobUri, data: bytes, *, content_type: str, outdated: Outdated) -> None:
+    def _put_conditionally(
+        self, uri: BlobUri, data: bytes, *, content_type: str, outdated: Outdated, touch: Callable[[], object]
+    ) -> None:
         tag: str | None = None
         for _ in range(_TRIES):
             try:
-                self._blobs.put_if(uri, data, tag=tag, content_type=content_type)
+                self._blobs.put_if(uri, data, tag=tag, content_type=content_type, on_piece=touch)
             except (BlobConflictError, BlobNotFoundError) as error:
                 if isinstance(error, BlobNotFoundError) and tag is None:
                     raise  # the bucket does not exist

@@ -8,6 +8,7 @@ earlier one, or deletes it: then some iterations are repeated, with the same res
 import hashlib
 import json
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 from safetensors import SafetensorError
@@ -33,8 +34,14 @@ def origin_of(config: dict[str, Any], photo: bytes, painting: bytes) -> str:
 class CheckpointFile:
     """The checkpoint of one item."""
 
-    def __init__(self, blobs: BlobStore, uri: BlobUri, *, origin: str) -> None:
-        """Read nothing yet. `origin` is the hash of the inputs; see `origin_of`."""
+    def __init__(
+        self, blobs: BlobStore, uri: BlobUri, *, origin: str, touch: Callable[[], object] = lambda: None
+    ) -> None:
+        """Read nothing yet. `origin` is the hash of the inputs; see `origin_of`.
+
+        `touch` is called while a state is on its way, which may take minutes.
+        """
+        self._touch = touch
         self._blobs = blobs
         self._uri = uri
         self._origin = origin
@@ -45,7 +52,7 @@ class CheckpointFile:
         Raises WeightsError if it is damaged or belongs to another optimisation, and BlobError if it cannot be read.
         """
         try:
-            data = self._blobs.get(self._uri)
+            data = self._blobs.get(self._uri, on_piece=self._touch)
         except BlobNotFoundError:
             return None
         try:
@@ -64,7 +71,7 @@ class CheckpointFile:
         with tempfile.TemporaryFile() as file:
             write_safetensors(file, state, {CHECKPOINT_KEY: self._origin})
             file.seek(0)
-            self._blobs.put_file(self._uri, file)
+            self._blobs.put_file(self._uri, file, on_piece=self._touch)
 
     def delete(self) -> None:
         """Delete the checkpoint if it exists; raise BlobError if that fails."""

@@ -133,10 +133,13 @@ class Optimization:
         images.content_type(suffix)  # first: do not spend time on an image that cannot be saved
         config = GatysConfig.from_dict(course.chunk.config)
         with course.watch:
-            photo = self._fetch(item.input)
-            painting = self._fetch(course.chunk.painting)
+            photo = self._fetch(course, item.input)
+            painting = self._fetch(course, course.chunk.painting)
             checkpoint = CheckpointFile(
-                self._blobs, course.checkpoint, origin=origin_of(course.chunk.config, photo, painting)
+                self._blobs,
+                course.checkpoint,
+                origin=origin_of(course.chunk.config, photo, painting),
+                touch=course.steering.touch,
             )
             content = decoder.decode(
                 photo,
@@ -154,11 +157,18 @@ class Optimization:
         with course.watch:
             picture = Picture(rgb=rgb, alpha=_fitted(content.alpha, rgb.shape[:2]), warning=content.warning)
             data = images.encode(picture, suffix, quality=course.chunk.quality)
-            self._results.put(output, data, content_type=images.content_type(suffix), outdated=course.steering.outdated)
+            self._results.put(
+                output,
+                data,
+                content_type=images.content_type(suffix),
+                outdated=course.steering.outdated,
+                touch=course.steering.touch,
+            )
         return success(item, picture, data, ms=course.watch.ms)
 
-    def _fetch(self, uri: str) -> bytes:
-        return self._blobs.get(BlobUri.parse(uri), max_bytes=self._settings.max_input_bytes)
+    def _fetch(self, course: _Course, uri: str) -> bytes:
+        limit = self._settings.max_input_bytes
+        return self._blobs.get(BlobUri.parse(uri), max_bytes=limit, on_piece=course.steering.touch)
 
     def _begin(
         self, course: _Course, config: GatysConfig, content: Picture, style: Tensor, checkpoint: CheckpointFile

@@ -84,7 +84,7 @@ class Masks:
     def _read(self, uri: str, name: str, place: Place) -> Weight:
         with place.share(self._ahead) as file:
             limit = self._settings.max_input_bytes
-            data = self._blobs.get(BlobUri.parse(uri), max_bytes=limit, on_size=file.take)
+            data = self._blobs.get(BlobUri.parse(uri), max_bytes=limit, on_size=file.take, on_piece=place.touch)
             return decode_mask(data, max_pixels=self._settings.max_pixels, name=name)
 
 

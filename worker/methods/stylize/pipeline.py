@@ -151,7 +151,7 @@ class Pipeline:
             with image.stage(Stage.ENCODE):
                 data = images.encode(picture, suffix, quality=run.chunk.options.quality)
             with image.stage(Stage.PUT):
-                self._results.put(output, data, content_type=content_type, outdated=run.outdated)
+                self._results.put(output, data, content_type=content_type, outdated=run.outdated, touch=run.touch)
             return success(item, picture, data, ms=image.watch.ms, choice=run.networks[0].choice)
 
     def _load(self, image: Image, pixels: Share) -> Picture:
@@ -205,7 +205,10 @@ class Pipeline:
                     file.take(nbytes)
 
             return self._blobs.get(
-                BlobUri.parse(image.item.input), max_bytes=self._settings.max_input_bytes, on_size=wait_for_room
+                BlobUri.parse(image.item.input),
+                max_bytes=self._settings.max_input_bytes,
+                on_size=wait_for_room,
+                on_piece=image.run.touch,
             )
 
 

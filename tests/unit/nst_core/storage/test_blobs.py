@@ -1,6 +1,5 @@
 """Objects from servers that leave out headers, compress answers, or break off."""
 
-import gzip
 import io
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from nst_core.errors import (
     BlobTooLargeError,
     BlobUnavailableError,
 )
-from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.storage.blobs import BlobUri
 from tests.playing_s3 import PlayingServer, Quirks, playing, uri
 
 DATA = bytes(range(256)) * 20_000
@@ -66,64 +65,6 @@ def test_an_object_with_another_size_is_not_the_same_object(server: PlayingServe
     server.quirks = quirks
     with pytest.raises(BlobReplacedError):
         b"".join(server.store().stream(uri("photo.jpg"), nbytes=len(DATA) + more))
-
-
-def marked_as_gzip(server: PlayingServer) -> BlobStore:
-    """Return a store whose objects have the header of compressed ones, whatever they are."""
-    store = server.store()
-    answer = store._client.get_object
-
-    def lying(**values: object) -> object:
-        return {**answer(**values), "ContentEncoding": "gzip"}
-
-    class Client:
-        get_object = staticmethod(lying)
-
-    store._client = Client()
-    return store
-
-
-def test_an_uncompressed_object_with_a_compression_header_is_read_unchanged(server: PlayingServer) -> None:
-    assert marked_as_gzip(server).get(uri("photo.jpg")) == DATA
-
-
-@pytest.mark.parametrize("padding", [b"", bytes(3), bytes(3_000_000)])
-def test_all_members_of_a_compressed_object_are_read(server: PlayingServer, padding: bytes) -> None:
-    parts = [b"first\n", b"", DATA, b"last\n"]
-    server.put("many", data=b"".join(gzip.compress(part) + padding for part in parts))
-    assert marked_as_gzip(server).get(uri("many")) == b"".join(parts)
-    assert b"\n".join(marked_as_gzip(server).lines(uri("many"))) == b"".join(parts)[:-1]
-
-
-def test_many_tiny_members_take_a_time_in_proportion_to_their_number(server: PlayingServer) -> None:
-    began = time.process_time()
-    one_s = 0.0
-    for count in (20_000, 200_000):
-        server.put("tiny", data=gzip.compress(b"x") * count)
-        began = time.process_time()
-        assert sum(map(len, marked_as_gzip(server).stream(uri("tiny")))) == count
-        took_s = time.process_time() - began
-        one_s = one_s or took_s
-    assert took_s < 30 * one_s
-
-
-@pytest.mark.parametrize("end", [b"garbage", bytes(5) + b"garbage", b"\x1f\x8b\xff garbage, not a member"])
-def test_garbage_after_a_member_is_an_error(server: PlayingServer, end: bytes) -> None:
-    server.put("garbage", data=gzip.compress(DATA) + end)
-    with pytest.raises(BlobInvalidError, match="cannot be decompressed"):
-        marked_as_gzip(server).get(uri("garbage"))
-
-
-def test_a_member_that_is_cut_off_is_an_error(server: PlayingServer) -> None:
-    server.put("cut", data=gzip.compress(DATA) + gzip.compress(DATA)[:-1])
-    with pytest.raises(BlobUnavailableError, match="only the beginning"):
-        marked_as_gzip(server).get(uri("cut"))
-
-
-def test_the_limit_is_that_of_all_members_together(server: PlayingServer) -> None:
-    server.put("bombs", data=gzip.compress(bytes(3_000_000)) * 2)
-    with pytest.raises(BlobTooLargeError, match="5,000,000"):
-        marked_as_gzip(server).get(uri("bombs"), max_bytes=5_000_000)
 
 
 @pytest.mark.parametrize("cuts", [1, 2])

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from threading import Event
+from typing import Any
 
 import boto3
 import pytest
@@ -159,9 +160,9 @@ def away() -> BlobStore:
 class FullStore(BlobStore):
     """A storage that refuses checkpoints, as the policy of a bucket may."""
 
-    def put(self, uri: BlobUri, data: bytes, *, content_type: str = "application/octet-stream") -> None:
+    def put(self, uri: BlobUri, data: bytes, **options: Any) -> None:
         bucket = "no-such-bucket" if "/checkpoints/" in uri.key else uri.bucket
-        super().put(BlobUri(bucket, uri.key), data, content_type=content_type)
+        super().put(BlobUri(bucket, uri.key), data, **options)
 
 
 def check_failure(trainee: Trainee, end: SegmentFinished, code: str, message: str, *, retryable: bool = False) -> None:

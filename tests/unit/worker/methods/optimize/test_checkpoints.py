@@ -10,6 +10,7 @@ from nst_core.protocol.chunks import OptimizeChunk, item_checkpoint_uri
 from nst_core.protocol.events import ItemOutcome, ItemProgress
 from nst_core.storage.blobs import BlobStore, BlobUri
 from tests.unit.worker.kit import TINY, make_optimize_chunk, outputs, photo
+from worker.methods.optimize.checkpoints import CheckpointFile
 from worker.methods.optimize.course import Optimization
 from worker.runtime.engine import Engine
 from worker.runtime.steering import Steering
@@ -148,3 +149,14 @@ def test_a_checkpoint_that_does_not_match_is_ignored_and_logged(
     assert outcome.succeeded
     assert watcher.iterations[0] == 1
     assert "starts again: The checkpoint s3://" in caplog.text
+
+
+def test_a_large_state_is_progress_while_it_comes_and_goes(blobs: BlobStore) -> None:
+    touched = list[None]()
+    uri = BlobUri(blobs.bucket, "state")
+    file = CheckpointFile(blobs, uri, origin="0", touch=lambda: touched.append(None))
+    file.save({"pixels": torch.rand(3, 1000, 1000)})
+    saved = len(touched)
+    assert saved > 3
+    assert file.load() is not None
+    assert len(touched) > saved + 3

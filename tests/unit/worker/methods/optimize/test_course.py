@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -273,10 +274,10 @@ def test_a_cancelled_optimisation_ends_within_an_iteration_of_a_large_picture(
 class NoResults(BlobStore):
     """A storage that currently refuses results."""
 
-    def put(self, uri: BlobUri, data: bytes, *, content_type: str = "application/octet-stream") -> None:
-        if content_type == "image/png":
+    def put(self, uri: BlobUri, data: bytes, **options: Any) -> None:
+        if options.get("content_type") == "image/png":
             raise BlobUnavailableError("The storage is busy.")
-        super().put(uri, data, content_type=content_type)
+        super().put(uri, data, **options)
 
 
 def test_a_result_that_cannot_be_stored_now_keeps_its_checkpoint(

@@ -350,6 +350,24 @@ def test_a_chunk_that_waits_for_room_is_idle_only_if_those_that_have_it_are(
     engine.close()
 
 
+def test_large_files_are_progress_while_they_come_and_go(pipeline: Pipeline, blobs: BlobStore) -> None:
+    """Eight of 200 MB take ten minutes on a slow line."""
+    touched, painting = list[None](), list[int]()
+
+    def paint(batch: Pixels) -> Pixels:
+        painting.append(len(touched))
+        return 255 - batch
+
+    noise = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "BMP")
+    chunk = make_chunk(blobs, [file.getvalue()])
+    (outcome,) = pipeline.run(chunk, Calls(paint), going=always, touch=lambda: touched.append(None))
+    assert outcome.succeeded
+    assert painting[0] > 3
+    assert len(touched) > painting[0] + 3
+
+
 def test_a_photo_that_takes_long_is_no_idle_chunk(
     pipeline: Pipeline, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
