@@ -44,8 +44,12 @@ class ChildDiedError(Exception):
     """The child ended before it answered."""
 
 
+class StarvedError(ChildDiedError):
+    """The child did not answer in time, although it had processor time left; the image is hardly to blame."""
+
+
 class OutOfTimeError(Exception):
-    """The child exceeded the time limit of an image."""
+    """The child exceeded the limit of processor time of an image."""
 
 
 class Child:
@@ -169,12 +173,16 @@ class Child:
             rest = rest[count:]
 
     def _wait(self, file: int, event: int) -> None:
-        """Wait until a pipe can be used; raise OutOfTimeError after the deadline."""
+        """Wait until a pipe can be used; raise StarvedError after the deadline.
+
+        By then a child that computes has long ended, because of its limit of processor time. One that has not was
+        stopped, as a suspended or frozen machine does it, waited for a processor, or hangs.
+        """
         poll = select.poll()
         poll.register(file, event)
         left = self._deadline - time.monotonic()
         if left <= 0 or not poll.poll(left * 1000):
-            raise OutOfTimeError
+            raise StarvedError("no answer in time")
 
     def _death(self) -> Exception:
         """Return the error that describes the end of the child."""

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from nst_core import errors
-from nst_core.decoding.child import Child, ChildDiedError, OutOfTimeError
-from nst_core.errors import ImageDecodeError, ImageTooLargeError
+from nst_core.decoding.child import Child, ChildDiedError, OutOfTimeError, StarvedError
+from nst_core.errors import EngineError, ImageDecodeError, ImageTooLargeError
 from nst_core.images.picture import DEFAULT_LIMITS, Limits, Picture
 from nst_core.system.budget import Budget
 
@@ -52,9 +52,10 @@ class NoRoomError(Exception):
 def decode(data: bytes, limits: Limits = DEFAULT_LIMITS, *, has_room: HasRoom = lambda pixels: True) -> Picture:
     """Return the image in a file's bytes, as `images.decode` does, decoded by a child process.
 
-    Raises the same errors; also ImageDecodeError if the reader crashes or takes too long, ImageTooLargeError if it
-    takes too much memory, and EngineError if no child can be started. Raises NoRoomError, before any pixel is read, if
-    `has_room` returns False. It may be called twice, if a child dies.
+    Raises the same errors; also ImageDecodeError if the reader crashes or takes too much processor time,
+    ImageTooLargeError if it takes too much memory, and EngineError if no child can be started, or none gets processor
+    time. Raises NoRoomError, before any pixel is read, if `has_room` returns False. It may be called twice, if a child
+    dies.
     """
     return shared_pool().decode(data, limits, has_room=has_room)
 
@@ -124,6 +125,8 @@ class DecoderPool:
             _log.warning("an image reader died (%s); the image is retried once", error)
         try:
             return self._decode(data, arguments, read, has_room, fresh=True)
+        except StarvedError as error:
+            raise EngineError("The process that reads images gets no processor time, or hangs.") from error
         except ChildDiedError as error:
             raise ImageDecodeError("The image makes its reader crash.") from error
 

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from threading import Event, Thread
@@ -18,12 +18,14 @@ import pytest
 from PIL import Image
 
 from nst_core import images
+from nst_core.decoding import child as child_module
 from nst_core.decoding.child import _CODE
 from nst_core.decoding.decoder import DecoderPool, NoRoomError
-from nst_core.errors import ImageDecodeError, ImageError, ImageTooLargeError
+from nst_core.errors import EngineError, ImageDecodeError, ImageError, ImageTooLargeError
 from nst_core.images.picture import Limits
 from nst_core.settings import DecoderSettings
 from tests.unit.nst_core.images.picture_files import WRITERS, claiming, noise, saved, slow_jpeg, smooth
+from tests.unit.worker.kit import wait_until
 
 WAIT_S = 60
 
@@ -146,6 +148,52 @@ def test_an_image_whose_reader_dies_twice_fails_alone() -> None:
         stop.set()
         killer.join()
     assert pool.decode(WRITERS["png"](Image.fromarray(smooth()))).rgb.shape == (32, 48, 3)
+    pool.close()
+
+
+@contextmanager
+def stopping(pool: DecoderPool, *, times: int) -> Iterator[list[int]]:
+    """Stop the children that serve a pool, each once, as a frozen machine does; yield those that were stopped."""
+    stopped, end = list[int](), Event()
+
+    def stop_each() -> None:
+        while len(stopped) < times and not end.wait(0.005):
+            for child in children():
+                with suppress(OSError):
+                    if child not in stopped and os.readlink(f"/proc/{child}/fd/2") == os.devnull:
+                        os.kill(child, signal.SIGSTOP)
+                        stopped.append(child)
+
+    pool.start()
+    stopper = Thread(target=stop_each)
+    stopper.start()
+    try:
+        yield stopped
+    finally:
+        end.set()
+        stopper.join()
+
+
+def test_an_image_whose_reader_was_frozen_is_read_by_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_module, "_PATIENCE", 1)
+    pool = DecoderPool(DecoderSettings(processes=1, seconds=1))
+    with stopping(pool, times=1) as stopped:
+        wait_until(lambda: len(stopped) == 1)
+        np.testing.assert_array_equal(pool.decode(WRITERS["png"](Image.fromarray(smooth()))).rgb, smooth())
+    assert stopped[0] not in children()
+    pool.close()
+
+
+def test_an_image_is_not_to_blame_if_no_reader_gets_processor_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_module, "_PATIENCE", 1)
+    pool = DecoderPool(DecoderSettings(processes=1, seconds=1))
+    with stopping(pool, times=2) as stopped:
+        wait_until(lambda: len(stopped) == 1)
+        with pytest.raises(EngineError, match="no processor time") as raised:
+            pool.decode(slow_jpeg())
+    assert raised.value.retryable
+    assert len(stopped) == 2
+    np.testing.assert_array_equal(pool.decode(WRITERS["png"](Image.fromarray(smooth()))).rgb, smooth())
     pool.close()
 
 
