@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ _log = logging.getLogger(__name__)
 EX_TEMPFAIL = 75
 #: Time for the last reports. Redis may be what everything waits for.
 _LAST_WORDS_S = 5.0
+#: Times in which the process was frozen that are remembered.
+_REMEMBERED = 100
 #: Seconds after which the system ends the process in any case.
 _AT_LAST_S = 10
 
@@ -51,6 +54,9 @@ class Watchdog:
     as long as it takes. Trainings are watched through the engine alone, because a segment may have to fetch all its
     photos before its first step.
 
+    Time in which the watchdog itself did not run, because the machine was suspended or this process was stopped, does
+    not count: everything has as much time left as before.
+
     The end of a stuck process publishes no end of its chunks. Their leases expire, which counts as a failure, so that
     a photo on which every worker gets stuck fails in the end.
     """
@@ -73,6 +79,10 @@ class Watchdog:
         self._is_silent = is_silent
         self._clock = clock
         self._leave = leave
+        self._pause_s = min(stuck_after_s / 10, 5.0)
+        self._looked_at: float | None = None
+        #: When this process did not run: the end of each such time, and its seconds.
+        self._frozen: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
         self._lock = Lock()
         self._watched: list[_Watched] = []
         self._closed = Event()
@@ -105,10 +115,14 @@ class Watchdog:
                 self._note_first()
 
     def look(self) -> None:
-        """End the process if it is stuck."""
+        """End the process if it is stuck; call it about every `stuck_after_s` / 10."""
+        now = self._clock()
+        if self._looked_at is not None and now - self._looked_at > 2 * self._pause_s:
+            self._frozen.append((now, now - self._looked_at - self._pause_s))
         reason = self.stuck()
         if reason is not None:
             self.end(f"stuck: {reason}")
+        self._looked_at = self._clock()
 
     def end(self, reason: str) -> None:
         """Log the stacks of all threads, publish the last reports if possible, and end the process."""
@@ -126,19 +140,24 @@ class Watchdog:
 
     def stuck(self) -> str | None:
         """Return what makes no progress, or None."""
-        busy_s = self._engine_busy_s()
+        now = self._clock()
+        busy_s = self._awake(self._engine_busy_s(), now)
         if busy_s > self._stuck_after_s:
             return f"the engine has run one call for {busy_s:.0f} s"
         if self._is_silent():
             return "the queues are no longer polled"
-        now = self._clock()
         with self._lock:
             firsts = [(watched, watched.first_at) for watched in self._watched if watched.first_at is not None]
         for watched, first_at in firsts:
-            idle_s = min(watched.work.idle_s, now - first_at)
+            idle_s = self._awake(min(watched.work.idle_s, now - first_at), now)
             if idle_s > self._stuck_after_s:
                 return f"{watched.label} made no progress for {idle_s:.0f} s"
         return None
+
+    def _awake(self, seconds: float, now: float) -> float:
+        """Return for how long of the last seconds this process ran."""
+        began_at = now - seconds
+        return seconds - sum(min(frozen_s, max(0.0, ended_at - began_at)) for ended_at, frozen_s in self._frozen)
 
     def _note_first(self) -> None:
         """Record which work goes first now; call it with the lock held."""
@@ -155,7 +174,7 @@ class Watchdog:
             work.tick()
 
     def _watch(self) -> None:
-        while not self._closed.wait(min(self._stuck_after_s / 10, 5.0)):
+        while not self._closed.wait(self._pause_s):
             try:
                 self.look()
             except Exception:  # noqa: BLE001 - nothing else would check

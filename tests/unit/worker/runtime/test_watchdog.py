@@ -59,6 +59,15 @@ class Rig:
             leave=self.codes.append,
         )
 
+    def run(self, seconds: float) -> None:
+        """Let time pass with a look every five seconds, as the watchdog's own thread looks."""
+        until = self.clock.now + seconds
+        while True:
+            self.watchdog.look()
+            if self.clock.now >= until:
+                return
+            self.clock.now = min(until, self.clock.now + 5)
+
 
 @pytest.fixture
 def rig() -> Rig:
@@ -127,14 +136,47 @@ def test_a_stuck_worker_reports_finished_items_logs_its_stacks_and_ends(
         rig.watchdog.watching(stuck, lane="feedforward", label="chunk 7"),
         rig.watchdog.watching(other, lane="feedforward", label="chunk 8"),
     ):
-        rig.watchdog.look()
+        rig.run(STUCK_S)
         assert rig.codes == []
-        rig.clock.now += STUCK_S + 1
-        rig.watchdog.look()
+        rig.run(1)
     assert rig.codes == [EX_TEMPFAIL] == [75]
     assert (stuck.told, other.told) == (1, 1)
     assert "chunk 7 made no progress for 601 s" in caplog.text
     assert "test_watchdog.py" in caplog.text, "the stack of this very test"
+
+
+@pytest.mark.parametrize("frozen_s", [60.0, 10 * STUCK_S])
+def test_a_process_that_was_frozen_has_as_much_time_left_as_before(rig: Rig, frozen_s: float) -> None:
+    with rig.watchdog.watching(Chunk(rig.clock), lane="feedforward", label="chunk 7"):
+        rig.run(STUCK_S - 50)
+        rig.clock.now += frozen_s
+        rig.run(45)
+        assert rig.codes == []
+        rig.run(5)
+    assert rig.codes == [EX_TEMPFAIL]
+
+
+def test_the_engine_of_a_process_that_was_frozen_has_time_too(rig: Rig) -> None:
+    rig.engine_busy_s = 10.0
+    rig.watchdog.look()
+    rig.clock.now += STUCK_S
+    rig.engine_busy_s += STUCK_S
+    rig.watchdog.look()
+    assert rig.codes == []
+    rig.engine_busy_s += STUCK_S
+    rig.watchdog.look()
+    assert rig.codes == [EX_TEMPFAIL]
+
+
+def test_work_that_hangs_after_a_freeze_has_no_more_time_than_other_work(rig: Rig) -> None:
+    chunk = Chunk(rig.clock)
+    with rig.watchdog.watching(chunk, lane="feedforward", label="chunk 7"):
+        rig.run(10)
+        rig.clock.now += 100 * STUCK_S
+        chunk.news_at = rig.clock.now
+        rig.clock.now += 4  # until the watchdog looks
+        rig.run(STUCK_S + 5)
+    assert rig.codes == [EX_TEMPFAIL]
 
 
 @dataclass
