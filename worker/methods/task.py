@@ -26,6 +26,8 @@ class ChunkTask(Task[_Chunk, ChunkReport, ChunkFinished], Generic[_Chunk]):
     noun = "chunk"
     #: The type of the task's message.
     chunk: ClassVar[type[ChunkMessage]]
+    #: Whether a chunk may take hours.
+    is_long: ClassVar[bool] = False
 
     def __init__(self, parts: TaskParts, *, clock: Clock = time.monotonic) -> None:
         super().__init__(broker=parts.broker, stop=parts.stop, recovered=parts.recovered, clock=clock)
@@ -57,7 +59,7 @@ class ChunkTask(Task[_Chunk, ChunkReport, ChunkFinished], Generic[_Chunk]):
             progress_s=self._settings.progress_s,
             heartbeat_s=self._settings.heartbeat_s,
             leaving=self._stop.is_set,
-            waits=self._isolation.must_wait(alone=work.alone),
+            waits=self._isolation.must_wait(alone=work.alone, is_long=self.is_long),
         )
 
     def _work(self, work: _Chunk, report: ChunkReport) -> ChunkFinished:
@@ -69,12 +71,14 @@ class ChunkTask(Task[_Chunk, ChunkReport, ChunkFinished], Generic[_Chunk]):
         with (
             self._watchdog.watching(report, lane=work.queue, label=report.label),
             report,
-            self._isolation.enter(alone=work.alone, still=still_wanted) as entered,
+            self._isolation.enter(alone=work.alone, still=still_wanted, is_long=self.is_long) as entered,
         ):
             if entered and self._going(report):
                 report.begin()
                 for outcome in self._outcomes(work, report):
                     report.add(outcome)
+            elif self._going(report):
+                _log.info("%s: given back, since it must be alone and this worker has long work", report.label)
         return report.end()
 
     def _interrupted(self, work: _Chunk, report: ChunkReport, *, seconds: float) -> ChunkFinished:

@@ -11,7 +11,7 @@ class Optimize(Work):
     """Optimises the pixels of photos."""
 
     queue = OptimizeChunk.queue
-    is_long = True
+    is_long = OptimizeTask.is_long
 
     def slots(self, settings: WorkerSettings) -> int:
         """Return NST_OPTIMIZE_CONCURRENCY."""

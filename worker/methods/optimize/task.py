@@ -15,6 +15,7 @@ class OptimizeTask(ChunkTask[OptimizeChunk]):
     """Optimises the photos of a chunk, one after the other."""
 
     chunk = OptimizeChunk
+    is_long = True
 
     def __init__(self, parts: TaskParts, *, optimization: Optimization) -> None:
         super().__init__(parts)

@@ -168,6 +168,25 @@ def test_a_retiring_worker_returns_a_chunk_that_it_cannot_finish(worker: Worker,
     assert [outcome.succeeded for outcome in finished(worker).outcomes] == [True]
 
 
+def test_a_chunk_that_cannot_be_alone_is_given_back_without_blame(
+    worker: Worker, style: Style, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("worker.runtime.isolation._PATIENCE_S", 0.1)
+    task = worker.task()
+    chunk = replace(make_chunk(worker.blobs, [photo()], style=style), alone=True)
+    with (
+        task._isolation.enter(alone=False, still=lambda: True, is_long=True),
+        caplog.at_level(logging.INFO, "worker"),
+    ):
+        task(dump_chunk(chunk))
+    first, *_ = events(worker.broker)
+    assert first == ChunkStarted(chunk_id=1, attempt=1, worker="w@test", blameless=True)
+    assert finished(worker).outcomes == ()
+    assert "given back" in caplog.text
+    task(dump_chunk(replace(chunk, attempt=2)))
+    assert [outcome.succeeded for outcome in finished(worker).outcomes] == [True]
+
+
 def test_a_repeated_message_is_dropped_after_the_end_of_its_chunk(worker: Worker, style: Style) -> None:
     task = worker.task()
     chunk = make_chunk(worker.blobs, [photo()], style=style)

@@ -9,15 +9,17 @@ from worker.runtime.isolation import Isolation
 class Guest:
     """A chunk in its own thread, which stays until it is told to leave."""
 
-    def __init__(self, isolation: Isolation, *, alone: bool = False) -> None:
+    def __init__(self, isolation: Isolation, *, alone: bool = False, is_long: bool = False) -> None:
         self.is_in, self.go, self.give_up = Event(), Event(), Event()
         self.had_place: bool | None = None
-        self._isolation, self._alone = isolation, alone
+        self._isolation, self._alone, self._is_long = isolation, alone, is_long
         self._thread = Thread(target=self._stay, daemon=True)
         self._thread.start()
 
     def _stay(self) -> None:
-        with self._isolation.enter(alone=self._alone, still=lambda: not self.give_up.is_set()) as entered:
+        with self._isolation.enter(
+            alone=self._alone, still=lambda: not self.give_up.is_set(), is_long=self._is_long
+        ) as entered:
             self.had_place = entered
             if entered:
                 self.is_in.set()
@@ -66,3 +68,52 @@ def test_a_chunk_that_is_no_longer_wanted_stops_waiting() -> None:
     assert loner.had_place is False
     assert not isolation.must_wait(alone=False)
     first.leave()
+
+
+def test_short_chunks_run_while_a_chunk_that_must_be_alone_waits_for_a_long_one() -> None:
+    isolation = Isolation()
+    long = Guest(isolation, is_long=True)
+    assert long.is_in.wait(WAIT_S)
+    loner = Guest(isolation, alone=True)
+    wait_until(lambda: isolation._waiting_alone == 1)
+    short = Guest(isolation)
+    assert short.is_in.wait(WAIT_S)
+    short.leave()
+    other_long = Guest(isolation, is_long=True)
+    assert not other_long.is_in.wait(0.1), "one long chunk after the other would keep it from ever running"
+    long.leave()
+    assert loner.is_in.wait(WAIT_S)
+    loner.leave()
+    assert other_long.is_in.wait(WAIT_S)
+    other_long.leave()
+    assert not isolation.must_wait(alone=True)
+
+
+def test_a_chunk_that_must_be_alone_gives_up_after_a_minute_beside_a_long_one() -> None:
+    now = [100.0]
+    isolation = Isolation(clock=lambda: now[0])
+    long = Guest(isolation, is_long=True)
+    assert long.is_in.wait(WAIT_S)
+    loner = Guest(isolation, alone=True)
+    wait_until(lambda: isolation._waiting_alone == 1)
+    now[0] += 59
+    assert not loner.is_in.wait(0.7)
+    now[0] += 1
+    loner.leave()
+    assert loner.had_place is False
+    assert not isolation.must_wait(alone=False, is_long=True)
+    long.leave()
+
+
+def test_a_chunk_that_must_be_alone_waits_for_short_ones_as_long_as_they_take() -> None:
+    now = [100.0]
+    isolation = Isolation(clock=lambda: now[0])
+    short = Guest(isolation)
+    assert short.is_in.wait(WAIT_S)
+    loner = Guest(isolation, alone=True)
+    wait_until(lambda: isolation._waiting_alone == 1)
+    now[0] += 3600
+    assert not loner.is_in.wait(0.7)
+    short.leave()
+    assert loner.is_in.wait(WAIT_S)
+    loner.leave()
