@@ -44,7 +44,8 @@ class Results:
     ) -> None:
         """Write a result; raise InterruptedWorkError if a newer attempt exists, and BlobError as `BlobStore.put`.
 
-        `touch` is called while a large one is on its way.
+        InterruptedWorkError also if an object is to be replaced and Redis does not answer. `touch` is called while a
+        large result is on its way.
         """
         if _is_outdated(outdated):
             raise InterruptedWorkError
@@ -67,7 +68,13 @@ class Results:
                 return
             # The tag first, Redis second: Redis already knew the attempt that wrote the object with this tag.
             tag = self._tag(uri)
-            if outdated():
+            try:
+                late = outdated()
+            except BrokerUnavailableError as error:
+                # The object may be of a newer attempt. The picture is not to blame, so it is made again later.
+                _log.warning("a result that would replace another one is given back: %s", error)
+                raise InterruptedWorkError from error
+            if late:
                 raise InterruptedWorkError
         raise BlobUnavailableError(f"Other processes keep writing {uri}.")
 

@@ -173,10 +173,21 @@ def test_a_result_that_would_replace_another_one_waits_for_redis(server: Playing
     attempts = Attempts(away=True)
     results = Results(server.store())
     put(results, b"new", attempts.outdated(1), key="new.png")
-    with pytest.raises(BrokerUnavailableError):
+    with pytest.raises(InterruptedWorkError):
         put(results, b"late", attempts.outdated(1))
     assert server.objects["nst", "out.png"] == b"of two"
     assert server.objects["nst", "new.png"] == b"new"
+
+
+def test_pictures_do_not_fail_because_redis_is_away(settings: WorkerSettings, server: PlayingServer) -> None:
+    blobs = server.store()
+    chunk = make_chunk(blobs, [photo(seed) for seed in range(2)])
+    server.put(BlobUri.parse(chunk.items[0].output).key, data=b"of an earlier attempt")
+    with new_pipeline(settings, blobs) as pipeline:
+        outcomes = list(
+            pipeline.run(chunk, Invert(), going=lambda: True, outdated=Attempts(away=True).outdated(chunk.attempt))
+        )
+    assert [(outcome.index, outcome.succeeded) for outcome in outcomes] == [(1, True)]
 
 
 def test_a_result_that_others_keep_writing_is_given_up_for_now(server: PlayingServer) -> None:
