@@ -8,7 +8,7 @@ from nst_core.client import Client
 from nst_core.client.resources.jobs import Check, CheckProblem, JobInput, JobRequest
 from nst_core.client.resources.uploads import Upload
 from nst_core.errors import ImageError, ImageTooSmallError
-from nst_core.images import Limits, decode
+from nst_core.images import DEFAULT_MIN_SIDE_PX, Limits, decode
 from scheduler.cli.refusals import too_many
 from scheduler.cli.session import Session
 from scheduler.cli.submitting import MakeRequest
@@ -32,15 +32,17 @@ def check_job(
     naming: Naming,
     *,
     pictures: Sequence[str] = (),
+    are_masks: bool = False,
 ) -> Check:
     """Return what a job would do, for photos and other pictures on this machine or s3:// addresses.
 
-    If one of the `pictures`, a painting or a mask, is on this machine, objects in the storage are not looked up,
-    because it is not there.
+    The `pictures` are paintings, or masks if they `are_masks`. If one of them is on this machine, objects in the
+    storage are not looked up, because it is not there.
     """
     read = read_pictures(session, client, pictures)
     files = [each.photo for each in read]
-    problems = [problem for file in files for problem in _problems(file, None)]
+    least_px = 1 if are_masks else DEFAULT_MIN_SIDE_PX
+    problems = [problem for file in files for problem in _problems(file, None, least_px)]
     if problems:
         return Check(valid=False, photos=0, items=0, failing=0, problems=tuple(problems))
     remote = named(inputs)
@@ -94,15 +96,18 @@ def _left_out(left: Left) -> CheckProblem:
     return CheckProblem(code=left.code, message=f"The file {left.message}.", input=str(left.path))
 
 
-def _problems(photo: Photo, max_px: int | None) -> list[CheckProblem]:
-    """Return what is wrong with a picture on this machine whose result is at most `max_px` long."""
+def _problems(photo: Photo, max_px: int | None, least_px: int = DEFAULT_MIN_SIDE_PX) -> list[CheckProblem]:
+    """Return what is wrong with a picture on this machine whose result is at most `max_px` long.
+
+    Each of its sides must have at least `least_px`.
+    """
     try:
         data = photo.path.read_bytes()
         try:
-            decode(data, Limits(max_px=min(max_px or _LOOK_PX, _LOOK_PX)))
+            decode(data, Limits(max_px=min(max_px or _LOOK_PX, _LOOK_PX), min_side_px=least_px))
         except ImageTooSmallError:
             # The result may be larger than what was decoded: a panorama is too narrow only when it is reduced.
-            decode(data, Limits(max_px=max_px))
+            decode(data, Limits(max_px=max_px, min_side_px=least_px))
     except ImageError as error:
         return [CheckProblem(code=error.code, message=error.message, input=str(photo.path))]
     except OSError as error:

@@ -30,21 +30,22 @@ def run_job(
     naming: Naming,
     *,
     pictures: Sequence[str] = (),
+    are_masks: bool = False,
     own_id: str | None,
     dry_run: bool,
     as_json: bool,
 ) -> ExitCode:
     """Upload photos, submit a job and see it through; a dry run only prints what the job would do.
 
-    `pictures` are what the job needs besides: paintings or masks. They and `inputs` are files on this machine or
-    s3:// addresses. With `own_id`, a repeated command finds the job of the first one. What the API would refuse is
-    reported before anything is uploaded.
+    `pictures` are what the job needs besides: paintings, or masks if they `are_masks`. They and `inputs` are files on
+    this machine or s3:// addresses. With `own_id`, a repeated command finds the job of the first one. What the API
+    would refuse is reported before anything is uploaded.
     """
     check_own_id(own_id)
     if dry_run:
         from scheduler.cli.dry_run import check_job
 
-        check = check_job(session, client, make, inputs, naming, pictures=pictures)
+        check = check_job(session, client, make, inputs, naming, pictures=pictures, are_masks=are_masks)
         session.show(check, check_page, as_json=as_json)
         return ExitCode.OK if check.valid else ExitCode.FAILED
     files = read_pictures(session, client, pictures)

@@ -200,7 +200,16 @@ def stylize(
         painted = [*styles, *(text for text, _ in regions)]
         check_styles(client, [parse_style(style) for text in painted for style in styles_of(text)])
         return run_job(
-            session, client, request, inputs, naming, pictures=masks, own_id=own_id, dry_run=dry_run, as_json=as_json
+            session,
+            client,
+            request,
+            inputs,
+            naming,
+            pictures=masks,
+            are_masks=True,
+            own_id=own_id,
+            dry_run=dry_run,
+            as_json=as_json,
         )
 
 

@@ -93,7 +93,8 @@ def decode_mask(data: bytes, *, max_pixels: int, name: str = "mask") -> Weight:
 
     A file that cannot be used is the ImageError of a photo with such a file; `name` is what the message calls it.
     """
-    limits = Limits(max_pixels=max_pixels, max_px=_MOST_PX, ignore_alpha=True)
+    # It is stretched to each photo, so that it may have any size, unlike what a network paints.
+    limits = Limits(max_pixels=max_pixels, min_side_px=1, max_px=_MOST_PX, ignore_alpha=True)
     try:
         picture = decoder.decode(data, limits)
     except ImageError as error:

@@ -169,6 +169,18 @@ def test_a_dry_run_with_a_broken_mask_would_fail(api: CannedApi, here: Run, tmp_
     assert (code, problem["code"], problem["input"]) == (ExitCode.FAILED, "image_undecodable", mask)
 
 
+def test_a_mask_may_be_smaller_than_a_photo_and_a_painting_may_not(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    thin = str(tmp_path / "thin.png")
+    Image.linear_gradient("L").resize((1, 3000)).save(thin)
+    api.on("GET", "/v1/tenant", Answer(body=tenant_json()))
+    api.on("GET", "/v1/presets", Answer(body={"data": [PRESET]}))
+    prepare_check(api, {"valid": True, "photos": 1, "items": 1, "failing": 0})
+    for option in ("--mask={}", "--region=great_wave={}"):
+        assert here("stylize", "s3://nst/in/", *STYLIZE, option.format(thin), "--dry-run")[0] == ExitCode.OK
+    code, out, _ = here("optimize", "s3://nst/in/", thin, "-o", "s3://nst/out/", "--dry-run", "--json")
+    assert (code, json.loads(out)["problems"][0]["code"]) == (ExitCode.FAILED, "image_too_small")
+
+
 def test_a_dry_run_of_addresses_alone_looks_them_up(api: CannedApi, here: Run) -> None:
     api.on("GET", "/v1/presets", Answer(body={"data": [PRESET]}))
     api.on("POST", "/v1/jobs?validate=true", Answer(body={"valid": True, "photos": 2, "items": 2, "failing": 0}))

@@ -110,6 +110,20 @@ def test_a_large_mask_is_reduced(monkeypatch: pytest.MonkeyPatch) -> None:
     assert decode_mask(png(HALVES), max_pixels=10_000).shape == (16, 24)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (8, 256), (5000, 16), (5000, 1)])
+def test_a_mask_may_be_as_thin_as_it_likes(size: tuple[int, int]) -> None:
+    width, height = size
+    weight = decode_mask(png(np.full((height, width), 200, np.uint8)), max_pixels=100_000)
+    assert weight.min() == weight.max() == 200
+    assert weight.shape == (max(1, round(height * min(1, 4096 / width))), min(width, 4096))
+
+
+def test_a_tiny_mask_is_stretched_to_the_photo(pipeline: Pipeline, store: CountingStore) -> None:
+    chunk = masked(store, 1, png(np.full((1, 1), 255, np.uint8)))
+    assert run(pipeline, chunk)[0].succeeded
+    np.testing.assert_array_equal(images.decode(outputs(store, chunk)[0]).rgb, 255 - images.decode(photo(0)).rgb)
+
+
 def test_a_mask_that_cannot_be_used_has_the_error_of_such_a_photo() -> None:
     with pytest.raises(ImageDecodeError, match="The mask cannot be used: The image is truncated or damaged"):
         decode_mask(png(HALVES)[:-30], max_pixels=10_000)
