@@ -12,12 +12,15 @@ _DISK_BYTES = 1 << 20
 
 
 class StorageTest:
-    """Writes a small object to the process's bucket, reads it and deletes it."""
+    """Writes a small object to the process's bucket, reads it and deletes it. Only one thread at a time may use it."""
 
     def __init__(self, blobs: BlobStore, name: str) -> None:
-        """Use a key of this process only; no other process may have the same `name`."""
+        """Use a key of this test only, which begins with the `name` of the process.
+
+        It stays the same, so that a process that may not delete objects leaves one and no more.
+        """
         self._blobs = blobs
-        self._uri = BlobUri(blobs.bucket, f"health/{name}")
+        self._uri = BlobUri(blobs.bucket, f"health/{name}-{secrets.token_hex(4)}")
 
     def __call__(self) -> None:
         """Raise a BlobError if the storage refuses something, and BlobUnavailableError if it does not answer."""

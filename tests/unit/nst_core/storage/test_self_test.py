@@ -6,7 +6,7 @@ import pytest
 
 from nst_core.errors import BlobAccessError, BlobError, BlobUnavailableError, StorageClockError
 from nst_core.storage.self_test import StorageTest, check_disk
-from tests.playing_s3 import PlayingServer, playing
+from tests.playing_s3 import Call, PlayingServer, playing
 from worker.app import storage_fault
 
 
@@ -18,12 +18,31 @@ def server() -> Iterator[PlayingServer]:
 
 def test_a_usable_bucket_is_left_unchanged(server: PlayingServer) -> None:
     StorageTest(server.store(), "worker-1")()
-    assert [(call.method, call.key) for call in server.calls] == [
-        ("PUT", "health/worker-1"),
-        ("GET", "health/worker-1"),
-        ("DELETE", "health/worker-1"),
-    ]
+    assert [call.method for call in server.calls] == ["PUT", "GET", "DELETE"]
+    [key] = {call.key for call in server.calls}
+    assert key.startswith("health/worker-1-")
     assert server.objects == {}
+
+
+def test_two_tests_of_one_process_do_not_disturb_each_other(server: PlayingServer) -> None:
+    first, second = (StorageTest(server.store(), "worker-1") for _ in range(2))
+
+    def between(call: Call) -> None:
+        if call.method == "GET":
+            server.quirks.refuse = lambda call: None
+            second()
+
+    server.quirks.refuse = between
+    first()
+    assert server.objects == {}
+
+
+def test_a_worker_that_may_not_delete_leaves_one_object(server: PlayingServer) -> None:
+    server.quirks.refuse = lambda call: (403, "AccessDenied") if call.method == "DELETE" else None
+    test = StorageTest(server.store(), "worker-1")
+    for _ in range(3):
+        test()
+    assert len(server.objects) == 1
 
 
 @pytest.mark.parametrize("method", ["PUT", "GET"])
