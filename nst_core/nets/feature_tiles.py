@@ -1,15 +1,20 @@
 """Tiles of a large picture, so that the features of the whole need little memory."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from math import inf
+from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from nst_core.nets.costs import STYLE_TILE_PIXELS
 from nst_core.nets.loss_network import VGG, LossNetwork
+from nst_core.system.pieces import Runner, at_once
+
+_T = TypeVar("_T")
 
 #: Rows and columns.
 Place = tuple[slice, slice]
@@ -130,6 +135,23 @@ def feature_tiles(
     network: LossNetwork, picture: Tensor, *, tile_pixels: int = STYLE_TILE_PIXELS
 ) -> Iterator[dict[str, Tensor]]:
     """Yield the features of a picture, 1 x 3 x H x W, by layer, one tile after the other; see `tiles`."""
+    return made_of_tiles(lambda features: features, network, picture, tile_pixels=tile_pixels)
+
+
+def made_of_tiles(
+    make: Callable[[dict[str, Tensor]], _T],
+    network: LossNetwork,
+    picture: Tensor,
+    *,
+    tile_pixels: int = STYLE_TILE_PIXELS,
+    on_piece: Runner = at_once,
+) -> Iterator[_T]:
+    """Yield what `make` makes of the features of each tile; see `feature_tiles`. Each tile is a piece of the work."""
+
+    def made(tile: Tile) -> _T:
+        with torch.no_grad():  # here, because it holds for one thread alone
+            return make(tile.cut(network(tile.of(picture))))
+
     height, width = picture.shape[2:]
     for tile in tiles(network, (height, width), tile_pixels=tile_pixels):
-        yield tile.cut(network(tile.of(picture)))
+        yield on_piece(partial(made, tile))

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from nst_core.errors import WeightsError
 from nst_core.nets.families import newcomer, style_rows
-from nst_core.nets.feature_tiles import feature_tiles
+from nst_core.nets.feature_tiles import made_of_tiles
 from nst_core.nets.loss_network import LossNetwork, load_trained, random_loss_network
 from nst_core.nets.loss_weights import read_tensors
 from nst_core.nets.safetensors_files import write_safetensors
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.nets.vgg_layers import CHANNELS
+from nst_core.system.pieces import Runner, at_once
 
 #: The layers of VGG16 whose features describe a painting.
 LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
@@ -69,16 +70,22 @@ class StylePredictor(nn.Module):
 
 @torch.no_grad()
 def guessed(
-    predictor: StylePredictor, net: TransformerNet, painting: Tensor, *, network: LossNetwork | None = None
+    predictor: StylePredictor,
+    net: TransformerNet,
+    painting: Tensor,
+    *,
+    network: LossNetwork | None = None,
+    on_piece: Runner = at_once,
 ) -> TransformerNet:
     """Return the network of a new style of a family, and of its identity if it has one, by a guess.
 
     `painting`: 1 x 3 x H x W RGB in 0 to 1, as large as style pictures of trainings are. `network` is that of
-    `describing_network`. Raises WeightsError if the predictor is for other convolutions.
+    `describing_network`. `on_piece` runs the parts of the work that take long. Raises WeightsError if the predictor is
+    for other convolutions.
     """
     if not predictor.fits(net):
         raise WeightsError("The style predictor was trained with other convolutions than those of the network.")
-    described = describe(feature_tiles(network or describing_network(), painting))
+    described = _described(made_of_tiles(_sums, network or describing_network(), painting, on_piece=on_piece))
     return newcomer(net, named(predictor(described[None])[0], net.config))
 
 
@@ -98,14 +105,25 @@ class _Bundled:
 
 def describe(features: Iterable[Mapping[str, Tensor]]) -> Tensor:
     """Return what describes a painting, NUMBERS, given its features by layer, tile by tile, 1 x C x H x W each."""
+    return _described(map(_sums, features))
+
+
+#: By layer: the sums of each channel's values and of their squares, 2 x C, and the number of positions.
+_Sums = dict[str, tuple[Tensor, int]]
+
+
+def _sums(features: Mapping[str, Tensor]) -> _Sums:
+    values = {layer: features[layer][0].flatten(1).double() for layer in LAYERS}
+    return {layer: (torch.stack([x.sum(1), x.square().sum(1)]), x.shape[1]) for layer, x in values.items()}
+
+
+def _described(tiles: Iterable[_Sums]) -> Tensor:
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
-    for tile in features:
-        for layer in LAYERS:
-            values = tile[layer][0].flatten(1).double()
-            parts = torch.stack([values.sum(1), values.square().sum(1)])
+    for tile in tiles:
+        for layer, (parts, count) in tile.items():
             sums[layer] = sums[layer] + parts if layer in sums else parts
-            counts[layer] = counts.get(layer, 0) + values.shape[1]
+            counts[layer] = counts.get(layer, 0) + count
     numbers = []
     for layer in LAYERS:
         mean, square = sums[layer] / counts[layer]

@@ -16,6 +16,8 @@ from nst_core.training.config import TrainConfig
 
 #: Bytes per pixel of the style picture: as pixels of the file, resized, and as floats.
 _STYLE_PICTURE_BYTES = 24
+#: The style picture's share of a square: its shorter side is unknown, and few paintings are longer than 3 : 2.
+_STYLE_SHARE = 2 / 3
 #: The most pixels of a sample of a training.
 SAMPLE_PIXELS = 1024**2
 
@@ -36,6 +38,13 @@ def training_bytes(config: TrainConfig) -> int:
     return BASE_BYTES + kernels + max(step, sample) + _style_bytes(config, loss)
 
 
+def style_pixels(config: TrainConfig) -> int:
+    """Return how many pixels of the style picture, or of its crops, pass the loss network before the first step."""
+    if config.style_crops:
+        return config.style_crops * min(config.size_px, config.style_size_px) ** 2
+    return int(config.style_size_px**2 * _STYLE_SHARE)
+
+
 def _training_floats(config: TransformerConfig) -> float:
     """Return how many numbers per pixel a pass keeps for the backward pass, and this one needs in addition."""
     w = config.width
@@ -46,8 +55,7 @@ def _training_floats(config: TransformerConfig) -> float:
 
 def _style_bytes(config: TrainConfig, loss: Features) -> int:
     """Return what the style picture needs: its pixels, and the features of a tile."""
-    # Its shorter side is unknown; few paintings are longer than 3 : 2.
-    pixels = config.style_size_px**2 * 2 // 3
+    pixels = int(config.style_size_px**2 * _STYLE_SHARE)
     tile = pixels if _is_whole(config) else min(pixels, STYLE_TILE_PIXELS)
     if config.style_crops:
         tile = config.size_px**2

@@ -10,6 +10,7 @@ from nst_core.losses.content import ContentLoss
 from nst_core.losses.gram import GramLoss
 from nst_core.losses.tv import TVLoss
 from nst_core.nets.loss_network import LossNetwork
+from nst_core.system.pieces import Runner, at_once
 from nst_core.training.config import TrainConfig
 from nst_core.training.objective import style_grams
 
@@ -20,13 +21,16 @@ class ImageObjective:
     Stability, shifts and grid marks are faults of networks, so they are omitted.
     """
 
-    def __init__(self, config: TrainConfig, network: LossNetwork, style: Tensor) -> None:
-        """Compute the style targets once from the style picture, 1 x 3 x H x W RGB in 0 to 1."""
+    def __init__(self, config: TrainConfig, network: LossNetwork, style: Tensor, *, on_piece: Runner = at_once) -> None:
+        """Compute the style targets once from the style picture, 1 x 3 x H x W RGB in 0 to 1.
+
+        `on_piece` runs the parts of the work.
+        """
         self.config = config
         self._network = network
         self._styles = {
             layer: GramLoss(gram, normalization=config.gram)
-            for layer, gram in style_grams(config, network, style).items()
+            for layer, gram in style_grams(config, network, style, on_piece=on_piece).items()
         }
         self._content = ContentLoss()
         self._tv = TVLoss(config.tv_kind)

@@ -1,10 +1,10 @@
 """Measures a trained network on photos that it was not trained on."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean, median
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +20,13 @@ from nst_core.nets.families import without_palettes
 from nst_core.nets.loss_network import LossNetwork
 from nst_core.nets.tensors import to_tensor
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
+from nst_core.system.pieces import Runner, at_once
 from nst_core.training.blemishes import blemishes_of, mean_blemishes
 from nst_core.training.config import TrainConfig
 from nst_core.training.descent import ImageObjective, descend
 from nst_core.training.pictures import stylized
 
 Pixels = npt.NDArray[np.uint8]
-_T = TypeVar("_T")
 
 #: Iterations of L-BFGS to compare with; Johnson et al. (2016) compare with at least as many.
 ITERATIONS = 50
@@ -40,17 +40,6 @@ _SHORT_SIDE_PX = 64
 _LONGEST = LOOKED_AT_PX // MIN_SIDE_PX
 #: A loss of L-BFGS below this counts as this one: some losses can become 0.
 _LEAST_LOSS = float(np.finfo(np.float32).tiny)
-
-
-class Runner(Protocol):
-    """Runs a part of the work and returns its result."""
-
-    def __call__(self, piece: Callable[[], _T], /) -> _T: ...
-
-
-def at_once(piece: Callable[[], _T], /) -> _T:
-    """Run a part of the work immediately."""
-    return piece()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,11 +101,11 @@ def evaluate(
     """Measure a network on photos, H x W x 3 uint8 each, one after the other; `style` is 1 x 3 x H x W in 0 to 1.
 
     Losses are those of pictures without the palette, which no training knows of; all else is what users see. The device
-    is that of the network. `on_piece` runs each part of the work, which takes at most a second on a CPU, so that other
-    work can run in between.
+    is that of the network. `on_piece` runs each part of the work, which takes at most some seconds on a CPU, so that
+    other work can run in between.
     """
     device, plain = next(transformer.parameters()).device, without_palettes(transformer)
-    objective = on_piece(lambda: ImageObjective(config, network, style.to(device)))
+    objective = ImageObjective(config, network, on_piece(lambda: style.to(device)), on_piece=on_piece)
     terms, similarities, ratios, worths, blemished, looks = [], [], [], [], [], []
     for number, photo in enumerate(photos):
         square = _fitted(photo, config.size_px)

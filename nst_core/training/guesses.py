@@ -8,6 +8,7 @@ from nst_core.nets.loss_network import LossNetwork
 from nst_core.nets.style_predictor import StylePredictor, describing_network, guessed, load_predictor
 from nst_core.nets.transformer import TransformerNet
 from nst_core.styles import Family, families, version_of
+from nst_core.system.pieces import Runner, at_once
 from nst_core.training.config import TrainConfig
 from nst_core.training.pictures import read_file
 
@@ -23,9 +24,12 @@ class Guess:
     #: The SHA-256 of the predictor's file.
     sha256: str
 
-    def __call__(self, painting: Tensor) -> TransformerNet:
-        """Return the network of a style of a painting, 1 x 3 x H x W RGB in 0 to 1, beside the family's identity."""
-        return guessed(self.predictor, self.family, painting, network=self.network)
+    def __call__(self, painting: Tensor, *, on_piece: Runner = at_once) -> TransformerNet:
+        """Return the network of a style of a painting, 1 x 3 x H x W RGB in 0 to 1, beside the family's identity.
+
+        `on_piece` runs the parts of the work that take long.
+        """
+        return guessed(self.predictor, self.family, painting, network=self.network, on_piece=on_piece)
 
 
 def guess_for(initial: TransformerNet | None, config: TrainConfig) -> Guess | None:

@@ -1,6 +1,6 @@
 """What a training minimises: content, style and total variation of a transformer's output, and three faults."""
 
-from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,12 +12,15 @@ from nst_core.losses.gram import GramLoss, gram_matrix
 from nst_core.losses.grid import GridLoss
 from nst_core.losses.tv import TVLoss
 from nst_core.nets import grain as grains
-from nst_core.nets.feature_tiles import feature_tiles
+from nst_core.nets.feature_tiles import made_of_tiles
 from nst_core.nets.loss_network import LossNetwork
 from nst_core.nets.loss_weights import STD
+from nst_core.system.pieces import Runner, at_once
 from nst_core.training.config import TrainConfig
 from nst_core.training.step_losses import TERMS
 
+#: The Gram matrices of a style picture by style layer, 1 x C x C each.
+Grams = dict[str, Tensor]
 #: The largest shift of photos for the shift term, in pixels: it covers all phases of the network's two halvings.
 MAX_SHIFT_PX = 3
 #: Pixels at the border of a picture that the padding affects. It must be broader than a shift.
@@ -46,10 +49,13 @@ class PerceptualObjective(nn.Module):
     style is the identity, the content term of its photos is w_id mean (y - x)^2, and they have no other term.
     """
 
-    def __init__(self, config: TrainConfig, transformer: nn.Module, network: LossNetwork, *styles: Tensor) -> None:
+    def __init__(
+        self, config: TrainConfig, transformer: nn.Module, network: LossNetwork, *styles: Tensor | Grams
+    ) -> None:
         """Compute the style targets once from the style picture or pictures, 1 x 3 x H x W RGB in 0 to 1 each.
 
-        Raises ConfigError if the loss network does not have all layers in the config.
+        A picture may be given by its `style_grams`, on the device of the network. Raises ConfigError if the loss
+        network does not have all layers in the config.
         """
         super().__init__()
         missing = set(config.layers) - set(network.layers)
@@ -60,7 +66,7 @@ class PerceptualObjective(nn.Module):
         self.network = network
         # Names of layers may hold dots, which names of submodules may not.
         self.style_layers = tuple(config.style_weights)
-        grams = [style_grams(config, network, style) for style in styles]
+        grams = [each if isinstance(each, dict) else style_grams(config, network, each) for each in styles]
         self.style_losses = nn.ModuleList(
             GramLoss(
                 torch.cat([each[layer] for each in grams]), normalization=config.gram, weights=config.style_factors
@@ -154,10 +160,11 @@ def moved(images: Tensor, shift: Tensor) -> Tensor:
     return images.index_select(2, rows).index_select(3, columns)
 
 
-def style_grams(config: TrainConfig, network: LossNetwork, style: Tensor) -> dict[str, Tensor]:
+def style_grams(config: TrainConfig, network: LossNetwork, style: Tensor, *, on_piece: Runner = at_once) -> Grams:
     """Return the Gram matrices of a style picture, 1 x 3 x H x W in 0 to 1, by style layer, 1 x C x C each.
 
-    If the config has style crops, they are means over random crops, which depend only on the seed.
+    If the config has style crops, they are means over random crops, which depend only on the seed. `on_piece` runs the
+    parts of the work: a tile of the picture or of a crop each.
     """
     pictures = [style]
     if config.style_crops:
@@ -167,23 +174,29 @@ def style_grams(config: TrainConfig, network: LossNetwork, style: Tensor) -> dic
         tops = rng.integers(0, height - side + 1, config.style_crops)
         lefts = rng.integers(0, width - side + 1, config.style_crops)
         pictures = [style[..., y : y + side, x : x + side] for y, x in zip(tops, lefts, strict=True)]
-    with torch.no_grad():
-        grams = [_grams(network, picture, config.style_weights) for picture in pictures]
-    return {layer: torch.stack([each[layer] for each in grams]).mean(0) for layer in config.style_weights}
+    means: Grams = {}
+    # Added one by one: those of thousands of crops would not fit into the memory.
+    for picture in pictures:
+        for layer, gram in _grams(config, network, picture, on_piece).items():
+            means[layer] = means[layer] + gram / len(pictures) if layer in means else gram / len(pictures)
+    return means
 
 
-def _grams(network: LossNetwork, picture: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+def _grams(config: TrainConfig, network: LossNetwork, picture: Tensor, on_piece: Runner) -> Grams:
     """Return the Gram matrices of a picture by layer, summed over tiles of it."""
-    sums: dict[str, Tensor] = {}
-    positions = dict.fromkeys(layers, 0)
-    for features in feature_tiles(network, picture):
-        for layer in positions:
-            count = features[layer].shape[2] * features[layer].shape[3]
-            if count:
-                total = count * gram_matrix(features[layer])
-                sums[layer] = sums[layer] + total if layer in sums else total
-                positions[layer] += count
+    sums: Grams = {}
+    positions = dict.fromkeys(config.style_weights, 0)
+    for tile in made_of_tiles(partial(_sums, config), network, picture, on_piece=on_piece):
+        for layer, (total, count) in tile.items():
+            sums[layer] = sums[layer] + total if layer in sums else total
+            positions[layer] += count
     return {layer: sums[layer] / count for layer, count in positions.items()}
+
+
+def _sums(config: TrainConfig, features: dict[str, Tensor]) -> dict[str, tuple[Tensor, int]]:
+    """Return the Gram matrix of each style layer with positions, times their number, and that number."""
+    counts = {layer: features[layer].shape[2] * features[layer].shape[3] for layer in config.style_weights}
+    return {layer: (count * gram_matrix(features[layer]), count) for layer, count in counts.items() if count}
 
 
 def sparse_noise(config: TrainConfig, step: int) -> Tensor | None:

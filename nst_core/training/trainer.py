@@ -24,6 +24,7 @@ from nst_core.system.devices import TrainingPrecision, on_device, training_preci
 from nst_core.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from nst_core.training.config import TrainConfig
 from nst_core.training.objective import (
+    Grams,
     PerceptualObjective,
     drawn_styles,
     grid_shift,
@@ -48,7 +49,7 @@ class Trainer:
         config: TrainConfig,
         *,
         network: LossNetwork,
-        style: Tensor | Sequence[Tensor],
+        style: Tensor | Grams | Sequence[Tensor | Grams],
         photos: PhotoSource,
         device: torch.device,
         initial: TransformerNet | None = None,
@@ -58,6 +59,7 @@ class Trainer:
     ) -> None:
         """Prepare a training on `device` for a style picture, 1 x 3 x H x W in 0 to 1, or for several.
 
+        A picture may be given by its `style_grams`, which take long for a large one, on the device of the network.
         The network begins with the weights of `initial`, as `families.beginning` says, or with random ones.
         `precision` and `compiled` trade exactness for speed; None: what makes the training fastest on the device.
         `threads` read photos ahead. Raises ConfigError if the config does not fit the loss network, the initial network
@@ -74,9 +76,10 @@ class Trainer:
         self.transformer = _transformer(config, initial).to(device).to(memory_format=torch.channels_last)
         network = network.to(device).to(memory_format=torch.channels_last)
         self._learning = dict(_learning(config, self.transformer))
-        styles = [style] if isinstance(style, Tensor) else style
+        styles = [style] if isinstance(style, Tensor | dict) else style
         config.check_paintings(len(styles))
-        objective = PerceptualObjective(config, self.transformer, network, *(each.to(device) for each in styles))
+        placed = (each if isinstance(each, dict) else each.to(device) for each in styles)
+        objective = PerceptualObjective(config, self.transformer, network, *placed)
         self._objective: Callable[..., Tensor] = objective.to(device)
         self._eager = self._objective
         #: Whether steps are compiled; the first one then takes a minute.

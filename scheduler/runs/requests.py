@@ -17,7 +17,7 @@ from nst_core.styles import families
 from nst_core.system.traces import traceparent
 from nst_core.training import presets
 from nst_core.training.config import TrainConfig
-from nst_core.training.costs import training_bytes
+from nst_core.training.costs import style_pixels, training_bytes
 from nst_core.training.presets import Recipe
 from nst_core.training.sources import few_photos
 from scheduler.access.tenants import Tenants
@@ -33,6 +33,8 @@ from scheduler.styles.weights import MAX_WEIGHTS_BYTES, check_card, check_traine
 
 #: What a training may take of a worker's memory.
 MAX_TRAINING_BYTES = 16 * 2**30
+#: What a training may look at of its painting: each worker that takes it does, in some seconds a megapixel.
+MAX_STYLE_PIXELS = 2**27
 #: What a client says of the painting is a part of the style's card.
 MAX_ABOUT_BYTES = 16 * 2**10
 #: A client's word for random weights at the start.
@@ -235,7 +237,8 @@ def resolve_recipe(request: TrainRequest, *, family: bytes | None = None) -> Rec
 def check_step(config: TrainConfig) -> None:
     """Raise RequestInvalidError if a training cannot succeed with this config.
 
-    It needs too much memory, a loss network that workers do not offer, or makes a style that is too large to be kept.
+    It needs too much memory, a loss network that workers do not offer, or minutes for its painting, or makes a style
+    that is too large to be kept.
     """
     if config.network not in SERVED_NETWORKS:
         known = ", ".join(SERVED_NETWORKS)
@@ -247,6 +250,14 @@ def check_step(config: TrainConfig) -> None:
             f"The training would take about {needed / 2**30:,.1f} GiB of memory, and {MAX_TRAINING_BYTES / 2**30:.0f} "
             "are the most: choose a smaller batch_size, size_px, style_size_px or transformer.width.",
             pointer="/options",
+        )
+    pixels = style_pixels(config)
+    if pixels > MAX_STYLE_PIXELS:
+        name = "style_crops" if config.style_crops else "style_size_px"
+        raise RequestInvalidError(
+            f"The training would look at {pixels / 1e6:,.0f} megapixels of its painting, and "
+            f"{MAX_STYLE_PIXELS / 1e6:,.0f} are the most: choose a smaller {name}.",
+            pointer=f"/options/{name}",
         )
     check_trained(config.transformer, pointer="/options/transformer")
 

@@ -2,8 +2,10 @@
 
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +23,7 @@ from nst_core.training.config import TrainConfig
 from nst_core.training.costs import training_bytes
 from nst_core.training.guesses import guess_for
 from nst_core.training.held_out import HELD_OUT, choose_held_out, few_held_out, split_names
+from nst_core.training.objective import style_grams
 from nst_core.training.pictures import parse_style
 from nst_core.training.sources import PhotoSource, SomePhotos
 from nst_core.training.trainer import Trainer, compiling_pays
@@ -37,6 +40,7 @@ from worker.segments.tally import Tally
 from worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 #: Threads that read photos ahead. At first, the photos come from the storage.
 _READERS = 2
 #: Trainings that are compiled before all compiled code is dropped: torch stops after eight versions of a function.
@@ -99,7 +103,7 @@ class TrainingBuilder:
             warnings.insert(0, fewer)
         notes = PhotoNotes(self._blobs, segment.place, held_out=held_out, warnings=warnings)
         _check(steering)
-        trainer, compiled = self._trainer(segment, parts)
+        trainer, compiled = self._trainer(segment, parts, while_going(self._compute, steering))
         try:
             self._resume(trainer, segment, checkpoint, parts)
         except BaseException:
@@ -126,7 +130,7 @@ class TrainingBuilder:
             with RANDOM_WEIGHTS:
                 guess = guess_for(initial, config)
             if guess is not None:
-                initial = self._compute(partial(guess, style))
+                initial = guess(style, on_piece=while_going(self._compute, steering))
         # A fork holds out the photos that its parent has not trained on either.
         held_out = origin.get(HELD_OUT)
         if held_out is None:
@@ -144,16 +148,20 @@ class TrainingBuilder:
             network=load_network_of(config, on_bytes=lambda: _check(steering)),
         )
 
-    def _trainer(self, segment: TrainSegment, parts: _Parts) -> tuple[Trainer, bool]:
-        """Return a trainer before its first step, and whether it is compiled."""
+    def _trainer(self, segment: TrainSegment, parts: _Parts, compute: Compute) -> tuple[Trainer, bool]:
+        """Return a trainer before its first step, and whether it is compiled; `compute` may end it early."""
+        network = compute(lambda: parts.network.to(self._device).to(memory_format=torch.channels_last))
+        style = compute(lambda: parts.style.to(self._device))
+        # In calls of their own: a painting may be large, or have many crops.
+        grams = style_grams(parts.config, network, style, on_piece=compute)
         precision = "fp32" if segment.exact else training_precision(self._device)
         wanted = not segment.exact and self._settings.train_compile
         compiled = wanted and has_compiler(self._device) and compiling_pays(self._device, precision)
         make = partial(
             Trainer,
             parts.config,
-            network=parts.network,
-            style=parts.style,
+            network=network,
+            style=grams,
             photos=parts.photos,
             device=self._device,
             initial=parts.initial,
@@ -168,7 +176,7 @@ class TrainingBuilder:
 
         if compiled:
             self._make_room_for_code()
-        return self._compute(build), compiled
+        return compute(build), compiled
 
     def _make_room_for_code(self) -> None:
         """Drop compiled code before there is so much of it that torch would stop compiling."""
@@ -217,6 +225,16 @@ def has_compiler(device: torch.device) -> bool:
     named, usual = ("CXX", ("g++",)) if device.type == "cpu" else ("CC", ("gcc", "clang", "cc"))
     commands = named_compiler(named)[:1] or usual
     return any(shutil.which(command) for command in commands)
+
+
+def while_going(compute: Compute, steering: Steering[TrainProgress]) -> Compute:
+    """Return a `compute` that raises InterruptedWorkError once the segment was stopped."""
+
+    def checked(call: Callable[[], _T], /) -> _T:
+        _check(steering)
+        return compute(call)
+
+    return checked
 
 
 def _check(steering: Steering[TrainProgress]) -> None:

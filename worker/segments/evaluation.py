@@ -3,7 +3,7 @@
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TypeVar
@@ -35,9 +35,8 @@ from nst_core.training.sheet import preview_sheet
 from nst_core.training.sources import PhotoSource, SomePhotos
 from nst_core.training.trainer import photo_stream
 from worker.runtime.loss_networks import load_network_of
-from worker.runtime.outcomes import InterruptedWorkError
 from worker.runtime.steering import Steering
-from worker.segments.builder import config_of, read_painting
+from worker.segments.builder import config_of, read_painting, while_going
 from worker.segments.photo_library import PhotoLibrary
 from worker.segments.samples import Compute
 from worker.segments.stored import fetch_checkpoint, fetch_initial, put_file, transformer_of
@@ -112,7 +111,7 @@ class Evaluator:
             style=parse_style(painting, size_px=config.style_size_px, name="The painting"),
             held_out=checkpoint.origin.get(HELD_OUT) or [],
             net=transformer_of(checkpoint, name=segment.checkpoint.uri),
-            compute=_while_going(self._compute, steering),
+            compute=while_going(self._compute, steering),
         )
         del checkpoint
         result = self._result(work)
@@ -213,14 +212,3 @@ def _decoded(source: PhotoSource, names: Sequence[str], config: TrainConfig) -> 
             _log.warning("the photo %s: %s", name, error)
         else:
             yield measured_part(photo, size_px=config.size_px)
-
-
-def _while_going(compute: Compute, steering: Steering[TrainProgress]) -> Compute:
-    """Return a `compute` that raises InterruptedWorkError once the segment was stopped."""
-
-    def checked(call: Callable[[], _T], /) -> _T:
-        if not steering.going():
-            raise InterruptedWorkError
-        return compute(call)
-
-    return checked

@@ -209,6 +209,20 @@ def test_networks_run_only_in_pieces_and_the_numbers_do_not_depend_on_the_runner
     assert count > ITERATIONS + 3  # each iteration of the optimisation is a separate piece
 
 
+def test_each_crop_of_the_painting_is_a_piece(network: LossNetwork) -> None:
+    pieces: list[Any] = []
+
+    def count(piece: Callable[[], T], /) -> T:
+        pieces.append(piece)
+        return piece()
+
+    transformer = random_network()
+    measured(transformer, network, PHOTOS[:1], config=replace(CONFIG, style_crops=1), on_piece=count)
+    before = len(pieces)
+    measured(transformer, network, PHOTOS[:1], config=replace(CONFIG, style_crops=30), on_piece=count)
+    assert len(pieces) - before == before + 29
+
+
 def test_a_piece_that_is_stopped_ends_the_evaluation(network: LossNetwork) -> None:
     count = 0
 

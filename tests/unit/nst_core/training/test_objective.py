@@ -1,8 +1,9 @@
 """The loss of a training: each term matches its equation, and only terms with a weight are computed."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ from nst_core.training.step_losses import TERMS
 from tests.unit.nst_core.training.kit import TINY, stripes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
+_T = TypeVar("_T")
 
 #: All pairs of a shift but (0, 0).
 SHIFTS = [divmod(number, MAX_SHIFT_PX + 1) for number in range(1, (MAX_SHIFT_PX + 1) ** 2)]
@@ -299,3 +300,33 @@ def test_a_large_style_picture_passes_the_loss_network_in_tiles(
     style_grams(TINY, network, torch.rand(1, 3, 700, 1700))
     assert len(seen) > 1
     assert max(seen) <= STYLE_TILE_PIXELS
+
+
+def test_other_work_can_run_between_the_tiles_and_crops_of_a_style(network: LossNetwork) -> None:
+    pieces: list[int] = []
+
+    def piece(call: Callable[[], _T], /) -> _T:
+        pieces.append(len(passes))
+        with ThreadPoolExecutor(1) as engine:  # another thread, as in a worker
+            return engine.submit(call).result()
+
+    passes: list[Tensor] = []
+    network.register_forward_pre_hook(lambda _, given: passes.append(given[0]))
+    picture = torch.rand(1, 3, 700, 1700)
+    for config, most in ((TINY, 700 * 1700), (replace(TINY, style_crops=5), TINY.size_px**2)):
+        pieces.clear()
+        passes.clear()
+        grams = style_grams(config, network, picture, on_piece=piece)
+        assert pieces == list(range(len(passes))), "one pass in each piece"
+        assert len(pieces) == 5 if config.style_crops else len(pieces) > 1
+        assert all(each.shape[2] * each.shape[3] <= most for each in passes)
+        for layer, gram in style_grams(config, network, picture).items():
+            torch.testing.assert_close(grams[layer], gram)
+            assert not grams[layer].requires_grad
+
+
+def test_a_style_may_be_given_by_its_gram_matrices(network: LossNetwork) -> None:
+    transformer = TransformerNet(TINY.transformer)
+    usual = PerceptualObjective(TINY, transformer, network, stripes())
+    given = PerceptualObjective(TINY, transformer, network, style_grams(TINY, network, stripes()))
+    assert torch.equal(given(photos()), usual(photos()))

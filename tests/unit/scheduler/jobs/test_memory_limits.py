@@ -76,3 +76,12 @@ def test_a_style_that_takes_too_much_memory_is_refused() -> None:
         check_memory(usual)
     with pytest.raises(RequestInvalidError, match="a width of 512 and 64 blocks"):
         check_memory(TransformerConfig(width=512, blocks=64))
+
+
+@pytest.mark.parametrize("options", [{"style_crops": 10_000}, {"style_size_px": 16_384}])
+def test_a_training_that_would_look_at_its_painting_for_many_minutes_is_refused(options: dict[str, object]) -> None:
+    with pytest.raises(RequestInvalidError, match=r"look at \d+ megapixels of its painting, and 134 are") as caught:
+        check_step(TrainConfig.from_dict({"size_px": 256, **options}))
+    assert caught.value.pointer == f"/options/{next(iter(options))}"
+    check_step(TrainConfig.from_dict({"size_px": 256, "style_size_px": 8192}))
+    check_step(TrainConfig.from_dict({"size_px": 256, "style_crops": 1000}))

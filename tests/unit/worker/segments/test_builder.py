@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -33,11 +33,13 @@ from tests.unit.worker.training_kit import (
     soft_picture,
 )
 from worker.runtime.engine import Engine
+from worker.runtime.outcomes import InterruptedWorkError
 from worker.runtime.steering import Steering
 from worker.segments.builder import TrainingBuilder, has_compiler
 from worker.settings import WorkerSettings
 
 MakeBench = Callable[..., Bench]
+_T = TypeVar("_T")
 
 
 @pytest.fixture
@@ -192,3 +194,51 @@ def test_a_training_that_needs_too_much_memory_is_left_to_another_worker(bench: 
     with pytest.raises(EngineError, match="GB of memory") as caught:
         builder.build(wide, steering)
     assert caught.value.retryable
+
+
+def test_a_painting_of_many_crops_neither_keeps_the_engine_nor_a_segment_that_is_to_stop(
+    bench: Bench, blobs: BlobStore
+) -> None:
+    calls: list[int] = []
+
+    def compute(call: Callable[[], _T], /) -> _T:
+        calls.append(1)
+        bench.going = len(calls) < 9
+        return bench.compute(call)
+
+    builder = TrainingBuilder(
+        bench.settings,
+        blobs=blobs,
+        library=bench.library,
+        compute=compute,
+        device=torch.device("cpu"),
+        cache=bench.cache,
+    )
+    segment = make_segment(blobs, config=replace(TINY, style_crops=500))
+    with pytest.raises(InterruptedWorkError):
+        builder.build(segment, bench.steering(lambda _: None))
+    assert len(calls) == 9
+
+
+def test_a_guess_for_a_large_painting_is_made_tile_by_tile(bench: Bench, blobs: BlobStore) -> None:
+    data = families()["painters"].weights()
+    network = load_transformer_bytes(data, style=None).config.newcomer
+    config = replace(TINY, transformer=network, trained="norms", batch_size=1, steps=1, style_size_px=1600)
+    calls: list[int] = []
+
+    def compute(call: Callable[[], _T], /) -> _T:
+        calls.append(1)
+        return bench.compute(call)
+
+    builder = TrainingBuilder(
+        bench.settings,
+        blobs=blobs,
+        library=bench.library,
+        compute=compute,
+        device=torch.device("cpu"),
+        cache=bench.cache,
+    )
+    segment = make_segment(blobs, config=config, initial=put(blobs, "initial/painters", data))
+    builder.build(segment, bench.steering(lambda _: None)).close()
+    # The guess looks at two tiles and so does the training; the network, the painting and the trainer are three more.
+    assert len(calls) == 7
