@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args, get_type_hints
 
 from nst_core.errors import ConfigError
-from nst_core.nets.vgg_layers import BLOCKS, layer_names
+from nst_core.nets.vgg_layers import BLOCKS, check_layer
 
 Optimizer = Literal["lbfgs", "adam"]
 Initial = Literal["content", "style", "noise", "file"]
@@ -211,16 +211,9 @@ class GatysConfig:
         return {key: float(weights[key]) for key in sorted(weights, key=str)}
 
     def _check_layers(self) -> None:
-        family = self.network.partition("_")[0]
         for name in LAYER_TERMS:
             for layer in getattr(self, name):
-                if not isinstance(layer, str) or not (family not in BLOCKS or layer in layer_names(family)):
-                    raise ConfigError(
-                        f"{name} has the layer {layer!r}, which {self.network} does not have: its layers are convB_I, "
-                        f"reluB_I and poolB for blocks B of {', '.join(map(str, BLOCKS.get(family, ())))} "
-                        "convolutions I.",
-                        field=name,
-                    )
+                check_layer(self.network, layer, field=name)
 
     def _pool_px(self, key: Any) -> int:
         # Keys of JSON objects are strings.

@@ -1,5 +1,9 @@
 """The layers of the VGG networks by name. Never loads torch."""
 
+from typing import Any
+
+from nst_core.errors import ConfigError
+
 #: Convolutions in each of the five blocks; a 2x2 pooling ends a block.
 BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 #: Output channels of each block.
@@ -17,3 +21,20 @@ def layer_names(name: str = "vgg16") -> list[str]:
             names += [f"conv{block}_{i}", f"relu{block}_{i}"]
         names.append(f"pool{block}")
     return names
+
+
+def check_layer(network: str, layer: Any, *, field: str) -> None:
+    """Raise ConfigError, with a config's field, if a loss network does not have a layer.
+
+    Those of a network other than a VGG are known to torchvision alone, but none of the served ones has a VGG's.
+    """
+    family = network.partition("_")[0]
+    known = layer_names(family) if family in BLOCKS else []
+    others = [name for vgg in BLOCKS for name in layer_names(vgg)]
+    if isinstance(layer, str) and (layer in known or (layer and not known and layer not in others)):
+        return
+    its = "its layers have other names"
+    if known:
+        blocks = ", ".join(map(str, BLOCKS[family]))
+        its = f"its layers are convB_I, reluB_I and poolB for blocks B of {blocks} convolutions I"
+    raise ConfigError(f"{field} has the layer {layer!r}, which {network} does not have: {its}.", field=field)

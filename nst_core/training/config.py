@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from nst_core.errors import ConfigError
 from nst_core.images import DEFAULT_MIN_SIDE_PX as MIN_SIDE_PX
 from nst_core.nets.transformer_config import TransformerConfig
+from nst_core.nets.vgg_layers import check_layer
 from nst_core.training.scales import STROKES
 
 # The same as `losses.gram.Normalization` and `losses.tv.Kind`, which a light module cannot import.
@@ -163,6 +164,8 @@ class TrainConfig:
             )
         for layer, weight in self.style_weights.items():
             _check_number(f"style_weights[{layer!r}]", weight, 0.0, 1e30)
+            check_layer(self.network, layer, field="style_weights")
+        check_layer(self.network, self.content_layer, field="content_layer")
         self._check_styles()
 
     def _check_styles(self) -> None:

@@ -301,6 +301,12 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"options": {"size_px": 3}}, "/options/size_px"),
     ({"options": {"batch_size": 2, "gram": "no"}}, "/options/gram"),
     ({"options": {"colour": 1}}, "/options/colour"),
+    ({"options": {"style_weights": {"relu9_9": 1.0}}}, "/options/style_weights"),
+    ({"options": {"style_weights": {"relu1_9": 1.0}}}, "/options/style_weights"),
+    ({"options": {"style_weights": {"": 1.0}}}, "/options/style_weights"),
+    ({"options": {"content_layer": "foo"}}, "/options/content_layer"),
+    ({"options": {"content_layer": "relu9_1"}}, "/options/content_layer"),
+    ({"options": {"network": "resnet18"}}, "/options"),  # with the preset's layers, those of a VGG
     ({"initial": "nobody"}, "/initial"),
     ({"initial": "great_wave@00000000"}, "/initial"),
     ({"initial": "great_wave@12"}, "/initial"),
