@@ -42,6 +42,9 @@ class Recipe:
     initial_style: str | None
 
 
+#: Fields with a number for each of several paintings, and what does the same for one.
+_OF_SEVERAL = {"style_factors": "strength", "style_strokes": "stroke"}
+
 _SCHEDULE: dict[str, Any] = {"batch_size": 2, "learning_rate": 1e-3, "final_learning_rate": 0.01}
 _TANH = {"output": "tanh"}
 #: A style in strokes: with Johnson's weights the deep layers, which see large strokes, count for a thousandth of the
@@ -153,9 +156,14 @@ def resolve(
 def changed(config: TrainConfig, options: Mapping[str, Any], *, steps: int | None = None) -> TrainConfig:
     """Return a config with a client's options, which are fields of it; raise ConfigError for wrong ones.
 
-    What they do not say of the network stays. Another `gram` brings the default style weights.
+    What they do not say of the network stays. Another `gram` brings the default style weights. Fields that tell several
+    paintings apart would have no effect on one, or only on a part of the work, and are refused.
     """
     given = dict(options)
+    for name, instead in _OF_SEVERAL.items():
+        if given.get(name):
+            message = f"{name} is for networks of several paintings: use {instead} for one."
+            raise ConfigError(message, field=name)
     if isinstance(given.get("transformer"), dict):
         given["transformer"] = {**config.transformer.to_dict(), **given["transformer"]}
     if "gram" in given:  # weights have another size with another normalisation

@@ -411,6 +411,8 @@ def test_a_run_that_cannot_be_forked_gives_the_reason(client: TestClient, runs: 
         ({"step": 19}, "/step"),
         ({"options": {"size_px": 1}}, "/options/size_px"),
         ({"options": {"transformer": {"width": 8}}}, "/options/transformer"),
+        ({"options": {"style_factors": [3.0]}}, "/options/style_factors"),
+        ({"options": {"style_strokes": [2.0]}}, "/options/style_strokes"),
         ({"options": {"content_layer": "relu9_1"}}, "/options/content_layer"),
         ({"options": {"style_weights": {"relu1_9": 1.0}}}, "/options/style_weights"),
         ({"stroke": 20.0, "options": {"style_size_px": 0}}, "/options/style_size_px"),

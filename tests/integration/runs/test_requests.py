@@ -306,6 +306,9 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"options": {"style_weights": {"": 1.0}}}, "/options/style_weights"),
     ({"options": {"content_layer": "foo"}}, "/options/content_layer"),
     ({"options": {"content_layer": "relu9_1"}}, "/options/content_layer"),
+    ({"options": {"style_factors": [3.0]}}, "/options/style_factors"),
+    ({"options": {"style_strokes": [2.0]}}, "/options/style_strokes"),
+    ({"family": FAMILY.name, "options": {"style_factors": [3.0]}}, "/options/style_factors"),
     ({"options": {"network": "resnet18"}}, "/options"),  # with the preset's layers, those of a VGG
     ({"initial": "nobody"}, "/initial"),
     ({"initial": "great_wave@00000000"}, "/initial"),

@@ -127,6 +127,11 @@ def test_strength_multiplies_the_weights_of_the_style() -> None:
     assert given.config.style_weights == {"relu1_2": 2.0}
 
 
+def test_a_whole_config_can_be_given_as_options() -> None:
+    config = presets()["quick"].config
+    assert resolve("standard", options=config.to_dict()).config == config
+
+
 def test_another_normalisation_brings_its_own_weights() -> None:
     config = resolve("standard", options={"gram": "chw"}).config
     assert (config.gram, config.style_weights) == ("chw", DEFAULT_STYLE_WEIGHTS)
@@ -163,6 +168,8 @@ def test_another_network_starts_with_random_weights() -> None:
         ({"options": {"batch_size": "two"}}, "batch_size must be"),
         ({"options": {"transformer": {"depth": 3}}}, "Unknown transformer config fields: depth"),
         ({"options": {"style_size_px": 20}, "stroke": 0.1}, "style_size_px must be"),
+        ({"options": {"style_factors": [3.0]}}, "style_factors is for networks of several paintings: use strength"),
+        ({"options": {"style_strokes": [2.0]}}, "style_strokes is for networks of several paintings: use stroke"),
     ],
 )
 def test_impossible_options_are_refused_by_name(wishes: dict[str, Any], message: str) -> None:
