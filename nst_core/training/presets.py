@@ -15,6 +15,8 @@ TEACHER = "great_wave"
 TEACHER_OF_FAMILY = "udnie"
 #: The preset of requests that name none: for a network of its own, and for a style of a family.
 DEFAULT, DEFAULT_OF_FAMILY = "standard", "norms"
+#: In the place of a style to begin with: random weights.
+NO_INITIAL = "none"
 #: The presets for a style of a family.
 OF_FAMILIES = (DEFAULT_OF_FAMILY, "instant")
 
@@ -39,6 +41,7 @@ class Recipe:
 
     preset: str
     config: TrainConfig
+    #: The style whose weights the training begins with; None for random ones, or those of the family.
     initial_style: str | None
 
 
@@ -124,14 +127,16 @@ def resolve(
     stroke: float = 1.0,
     strength: float | None = None,
     seed: int = 0,
+    initial: str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """Combine a preset, or the default one, with a client's options.
 
     `family` is the network that the style joins. `stroke` multiplies the size of the style picture, and so of the
-    strokes; `strength` multiplies the weight of the style. `options` are fields of TrainConfig that come before those
-    of the preset; if `gram` is among them, the style weights are the default ones, unless they are given too. Raises
-    ConfigError for what is unknown or out of range.
+    strokes; `strength` multiplies the weight of the style. `initial` is the style to begin with instead of the
+    preset's, or "none". `options` are fields of TrainConfig that come before those of the preset; if `gram` is among
+    them, the style weights are the default ones, unless they are given too. Raises ConfigError for what is unknown or
+    out of range, or cannot give a style.
     """
     found = _find(preset or (DEFAULT if family is None else DEFAULT_OF_FAMILY), family=family)
     wishes = {"stroke": (stroke, STROKES), "strength": (1.0 if strength is None else strength, STRENGTHS)}
@@ -142,14 +147,12 @@ def resolve(
     if config.paintings > 1:
         raise ConfigError("A run trains one style, so transformer.styles must be 1.", field="transformer")
     config = replace(config, style_size_px=round(config.style_size_px * stroke))
-    # Weights of another network would not fit.
-    known = config.transformer.takes_weights_of(found.config.transformer)
-    if family is not None and not known:
-        raise ConfigError("A style of a family has the family's network: leave transformer out.", field="transformer")
+    if family is not None:
+        check_member(config, found.config, initial=initial)
     return Recipe(
         preset=found.name,
         config=config if strength is None else config.with_strength(strength),
-        initial_style=found.initial_style if known else None,
+        initial_style=None if family is not None else _beginning(config, found, initial),
     )
 
 
@@ -171,6 +174,35 @@ def changed(config: TrainConfig, options: Mapping[str, Any], *, steps: int | Non
     if steps is not None:
         given["steps"] = steps
     return TrainConfig.from_dict({**config.to_dict(), **given})
+
+
+def check_member(config: TrainConfig, before: TrainConfig, *, initial: str | None = None) -> None:
+    """Raise ConfigError unless a style with a config joins the family that it had `before` the options of a client."""
+    if initial is not None:
+        message = "A style of a family starts as a guess, or as the mean of all its styles: leave initial out."
+        raise ConfigError(message, field="initial")
+    if not config.transformer.takes_weights_of(before.transformer):
+        raise ConfigError("A style of a family has the family's network: leave transformer out.", field="transformer")
+    if config.trained != "norms":
+        raise ConfigError("Of a style of a family nothing but the norms learns: leave trained out.", field="trained")
+
+
+def _beginning(config: TrainConfig, preset: TrainPreset, initial: str | None) -> str | None:
+    """Return the style that a training begins with, None for random weights; raise ConfigError if it needs one."""
+    field = "trained" if initial is None else "initial"
+    if config.trained == "identity" and initial in (None, NO_INITIAL):
+        message = "If the identity alone learns, the pictures stay those of another style: say which one in initial."
+        raise ConfigError(message, field=field)
+    if initial is None:
+        # Weights of another network would not fit; a network with the identity begins with those of one style.
+        fits = config.transformer.single.takes_weights_of(preset.config.transformer.single)
+        initial = preset.initial_style if fits else NO_INITIAL
+    if initial not in (None, NO_INITIAL):
+        return initial
+    if config.trained != "all":
+        message = "If the norms alone learn, the training must begin with the weights of a style: say which in initial."
+        raise ConfigError(message, field=field)
+    return None
 
 
 def _find(name: str, *, family: TransformerConfig | None) -> TrainPreset:

@@ -12,7 +12,7 @@ from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.system.traces import traceparent
 from nst_core.training.config import TrainConfig
-from nst_core.training.presets import changed
+from nst_core.training.presets import changed, check_member
 from nst_core.training.scales import STRENGTHS, STROKES
 from scheduler.domain.errors import ConflictError, RequestInvalidError
 from scheduler.domain.runs import INITIAL, Run, RunSpec, Segment
@@ -141,11 +141,17 @@ def _config(parent: Run, request: ForkRequest) -> TrainConfig:
             raise RequestInvalidError(f"{name} must be a number from {low:g} to {high:g}.", pointer=f"/{name}")
     try:
         config = _scaled(changed(base, request.options, steps=request.steps), parent.spec, request)
+        if parent.spec.family is not None:
+            check_member(config, base)
     except ConfigError as error:
         raise RequestInvalidError(error.message, pointer=option_pointer(request.options, error)) from error
     if not config.transformer.takes_weights_of(base.transformer):
         message = "A fork continues with its parent's weights, so it must have the same network."
         raise RequestInvalidError(message, pointer="/options/transformer")
+    if config.trained == "identity":
+        # The pictures of its style would lose their palette, which a checkpoint does not have.
+        message = "The identity alone learns in a training that begins with a style, not with a checkpoint."
+        raise RequestInvalidError(message, pointer="/options/trained")
     check_step(config)
     return config
 

@@ -37,8 +37,6 @@ MAX_TRAINING_BYTES = 16 * 2**30
 MAX_STYLE_PIXELS = 2**27
 #: What a client says of the painting is a part of the style's card.
 MAX_ABOUT_BYTES = 16 * 2**10
-#: A client's word for random weights at the start.
-NO_INITIAL = "none"
 #: The most names of photos that are listed.
 MAX_LISTED = 20_000
 
@@ -69,7 +67,7 @@ class RunResolver:
             address = self._tenants.permissions(tenant).readable(request.painting or "", pointer=paintings.POINTER)
         samples = self._samples(tenant, request.samples)
         if family is None:
-            initial, initial_name = self._initial(tenant, request, recipe)
+            initial, initial_name = self._initial(tenant, recipe)
         else:
             initial, initial_name = put_weights(self._blobs, family).file, family_name
         photos = self._photo_prefix(tenant, request.data)
@@ -131,12 +129,10 @@ class RunResolver:
             stems.add(stem)
         return samples
 
-    def _initial(
-        self, tenant: str, request: TrainRequest, recipe: Recipe
-    ) -> tuple[StoredFile, str] | tuple[None, None]:
+    def _initial(self, tenant: str, recipe: Recipe) -> tuple[StoredFile, str] | tuple[None, None]:
         """Return the weights that the run begins with, and their style; raise RequestInvalidError if they don't fit."""
-        name = request.initial or recipe.initial_style
-        if name is None or name == NO_INITIAL:
+        name = recipe.initial_style
+        if name is None:
             return None, None
         with self._database.read() as connection:
             style = find_pinned(connection, tenant, name, pointer="/initial")
@@ -148,7 +144,7 @@ class RunResolver:
                 raise
             raise RequestInvalidError(error.message, pointer="/initial") from error
         wanted = recipe.config.transformer
-        lacks_identity = wanted.identity and not found.identity
+        lacks_identity = wanted.identity and not (found.identity or recipe.config.identity_weight)
         if found.paintings > 1 or lacks_identity or not wanted.single.takes_weights_of(found.single):
             message = f"{name} is another network than the training's: {found.to_dict()}."
             raise RequestInvalidError(message, pointer="/initial")
@@ -206,9 +202,6 @@ def find_family(request: TrainRequest, name: str | None) -> bytes | None:
     if name not in known:
         message = f"There is no family {name!r}; known: {', '.join(known)}."
         raise RequestInvalidError(message, pointer="/family")
-    if request.initial is not None:
-        message = "A style of a family starts as a guess, or as the mean of all its styles: leave initial out."
-        raise RequestInvalidError(message, pointer="/initial")
     return known[name].weights()
 
 
@@ -224,6 +217,7 @@ def resolve_recipe(request: TrainRequest, *, family: bytes | None = None) -> Rec
         "stroke": request.stroke,
         "strength": request.strength,
         "seed": request.seed,
+        "initial": request.initial,
     }
     try:
         return presets.resolve(**wishes, options=request.options)

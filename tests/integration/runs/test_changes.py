@@ -412,6 +412,7 @@ def test_a_run_that_cannot_be_forked_gives_the_reason(client: TestClient, runs: 
         ({"options": {"size_px": 1}}, "/options/size_px"),
         ({"options": {"transformer": {"width": 8}}}, "/options/transformer"),
         ({"options": {"style_factors": [3.0]}}, "/options/style_factors"),
+        ({"options": {"trained": "identity"}}, "/options"),
         ({"options": {"style_strokes": [2.0]}}, "/options/style_strokes"),
         ({"options": {"content_layer": "relu9_1"}}, "/options/content_layer"),
         ({"options": {"style_weights": {"relu1_9": 1.0}}}, "/options/style_weights"),
@@ -424,6 +425,24 @@ def test_a_run_that_cannot_be_forked_gives_the_reason(client: TestClient, runs: 
         assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer), answer.json()
     taken = post(client, parent, "fork", steps=10, name="great_wave")
     assert (taken.status_code, taken.json()["code"]) == (409, "style_exists")
+
+
+def test_a_fork_of_a_style_of_a_family_learns_what_that_learned(client: TestClient, runs: RunRig) -> None:
+    parent = train(client, runs, family="painters")
+    runs.train_to(parent, 20)
+    post(client, parent, "pause")
+    for trained in ("all", "identity"):
+        options = {"trained": trained, "identity_weight": 10.0}
+        answer = post(client, parent, "fork", steps=10, options=options)
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/options/trained")
+    assert post(client, parent, "fork", steps=10, options={"identity_weight": 10.0}).status_code == 202
+
+
+def test_the_identity_does_not_learn_alone_from_a_checkpoint(client: TestClient, runs: RunRig) -> None:
+    parent = train(client, runs, options={"identity_weight": 10.0, "transformer": {"styles": 2}})
+    runs.train_to(parent, 20)
+    answer = post(client, parent, "fork", steps=10, options={"trained": "identity"})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/options/trained"), answer.json()
 
 
 def test_a_fork_whose_strokes_are_too_small_for_the_painting_is_refused(client: TestClient, runs: RunRig) -> None:

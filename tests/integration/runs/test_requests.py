@@ -81,6 +81,22 @@ def test_initial_weights_can_be_chosen_or_left_out(client: TestClient, runs: Run
     assert runs.next().initial is None
 
 
+def test_a_network_with_the_identity_starts_from_the_weights_of_a_style_too(client: TestClient, runs: RunRig) -> None:
+    identity = {"identity_weight": 10.0, "transformer": {"styles": 2}}
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"options": identity}, "great_wave"),
+        ({"options": identity, "initial": "udnie"}, "udnie"),
+        ({"options": IDENTITY_ALONE, "initial": "udnie"}, "udnie"),
+    ]
+    for changes, style in cases:
+        train(client, runs, **changes)
+        segment = runs.next()
+        assert segment.initial is not None
+        assert segment.initial.sha256 == client.get(f"/v1/styles/{style}").json()["version"]
+        client.post(f"/v1/runs/{segment.run_id}/cancel")
+        runs.tick()
+
+
 def test_a_style_of_a_family_starts_from_the_file_of_the_family(client: TestClient, runs: RunRig) -> None:
     run = client.get(f"/v1/runs/{train(client, runs, family=FAMILY.name)}").json()
     assert (run["family"], run["preset"], run["config"]["trained"]) == (FAMILY.name, "norms", "norms")
@@ -271,6 +287,9 @@ def test_a_painting_that_is_too_thin_for_its_strokes_is_refused_at_once(
     assert submit(client, runs, painting=uri, **larger).status_code == 202
 
 
+#: Options with which nothing but the identity learns.
+IDENTITY_ALONE = {"trained": "identity", "identity_weight": 10.0, "transformer": {"styles": 2}}
+
 WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"name": "../x"}, "/name"),
     ({"name": None}, "/name"),
@@ -293,6 +312,11 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"family": FAMILY.name, "initial": "none"}, "/initial"),
     ({"family": FAMILY.name, "options": {"transformer": {"width": 8}}}, "/options/transformer"),
     ({"family": FAMILY.name, "options": {"trained": "all"}}, "/options"),
+    ({"family": FAMILY.name, "options": {"trained": "all", "identity_weight": 10.0}}, "/options/trained"),
+    ({"family": FAMILY.name, "options": {"trained": "identity", "identity_weight": 10.0}}, "/options/trained"),
+    ({"options": IDENTITY_ALONE}, "/options/trained"),
+    ({"options": IDENTITY_ALONE, "initial": "none"}, "/initial"),
+    ({"preset": "norms", "initial": "none"}, "/initial"),
     ({"steps": 0}, "/steps"),
     ({"steps": 10**9}, "/steps"),
     ({"stroke": 0}, "/stroke"),

@@ -64,6 +64,49 @@ def test_a_style_of_a_family_learns_its_norms_beside_the_identity() -> None:
         resolve(family=family, options={"trained": "all"})
     with pytest.raises(ConfigError, match="leave transformer out"):
         resolve(family=family, options={"transformer": {"width": 16}})
+    assert resolve(family=family, options={"identity_weight": 10.0, "trained": "norms"}).config.identity_weight == 10.0
+
+
+@pytest.mark.parametrize("trained", ["all", "identity"])
+def test_nothing_but_the_norms_learns_in_a_style_of_a_family(trained: str) -> None:
+    family = TransformerConfig(width=8, styles=5, identity=True)
+    with pytest.raises(ConfigError, match="nothing but the norms learns: leave trained out") as caught:
+        resolve(family=family, options={"trained": trained, "identity_weight": 10.0})
+    assert caught.value.field == "trained"
+
+
+def test_a_style_of_a_family_begins_with_the_family() -> None:
+    with pytest.raises(ConfigError, match="leave initial out") as caught:
+        resolve(family=TransformerConfig(width=8, styles=5, identity=True), initial="udnie")
+    assert caught.value.field == "initial"
+
+
+def test_a_training_begins_with_the_style_that_is_named_or_with_the_presets() -> None:
+    assert resolve("quick").initial_style == TEACHER
+    assert resolve("quick", initial="mine@12345678").initial_style == "mine@12345678"
+    assert resolve("quick", initial="none").initial_style is None
+    assert resolve("paper").initial_style is None
+
+
+def test_a_network_with_the_identity_begins_with_the_presets_style_too() -> None:
+    options = {"identity_weight": 10.0, "transformer": {"styles": 2}}
+    assert resolve("quick", options=options).initial_style == TEACHER
+
+
+@pytest.mark.parametrize("initial", [None, "none"])
+def test_the_identity_alone_learns_beside_a_style_that_the_client_names(initial: str | None) -> None:
+    options = {"trained": "identity", "identity_weight": 10.0, "transformer": {"styles": 2}}
+    with pytest.raises(ConfigError, match="say which one in initial") as caught:
+        resolve(initial=initial, options=options)
+    assert caught.value.field == ("trained" if initial is None else "initial")
+    assert resolve(initial="great_wave", options=options).initial_style == "great_wave"
+
+
+def test_norms_do_not_learn_alone_beside_random_weights() -> None:
+    for wishes in ({"preset": "norms", "initial": "none"}, {"preset": "paper", "options": {"trained": "norms"}}):
+        with pytest.raises(ConfigError, match="must begin with the weights of a style"):
+            resolve(**wishes)
+    assert resolve("norms").initial_style == "udnie"
 
 
 def test_an_instant_style_is_one_of_a_family() -> None:
