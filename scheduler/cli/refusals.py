@@ -20,6 +20,24 @@ def check_own_id(own_id: str | None) -> None:
         raise UsageError(f"--id {own_id!r}: {error.message}") from error
 
 
+def check_style_name(client: Client, name: str) -> None:
+    """Raise ApiError if a style's name comes with nst; names of one's own may be the same where nst got them later."""
+    from nst_core.styles import shipped_styles, version_of  # late, because it needs NumPy
+
+    shipped = {style.name: style for style in shipped_styles()}.get(name)
+    if shipped is None:
+        return
+    try:
+        present = client.style(name)
+    except ApiError as error:
+        if error.code != "not_found":
+            raise
+        return  # a scheduler of another version, which will tell
+    if present.version == version_of(shipped.weights()):
+        message = f"The style {name!r} comes with nst and can be neither replaced nor deleted; take another name."
+        raise ApiError(status=409, code="style_exists", detail=message)
+
+
 def check_request(client: Client, request: JobRequest, *, photos: int) -> None:
     """Raise ApiError if the API would refuse a job as a whole.
 

@@ -9,7 +9,6 @@ from typing import Any
 from nst_core.client.resources.runs import TrainRequest
 from nst_core.errors import BlobError, ConfigError, WeightsError
 from nst_core.formats import IMAGE_SUFFIXES
-from nst_core.gatys.config import SERVED_NETWORKS
 from nst_core.nets.weights_header import read_config
 from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
@@ -17,7 +16,7 @@ from nst_core.styles import families
 from nst_core.system.traces import traceparent
 from nst_core.training import presets
 from nst_core.training.config import TrainConfig
-from nst_core.training.costs import style_pixels, training_bytes
+from nst_core.training.limits import check_limits
 from nst_core.training.presets import Recipe
 from nst_core.training.sources import few_photos
 from scheduler.access.tenants import Tenants
@@ -31,10 +30,6 @@ from scheduler.styles.ownership import own_style
 from scheduler.styles.pins import find_pinned
 from scheduler.styles.weights import MAX_WEIGHTS_BYTES, check_card, check_trained, put_weights
 
-#: What a training may take of a worker's memory.
-MAX_TRAINING_BYTES = 16 * 2**30
-#: What a training may look at of its painting: each worker that takes it does, in some seconds a megapixel.
-MAX_STYLE_PIXELS = 2**27
 #: What a client says of the painting is a part of the style's card.
 MAX_ABOUT_BYTES = 16 * 2**10
 #: The most names of photos that are listed.
@@ -234,25 +229,11 @@ def check_step(config: TrainConfig) -> None:
     It needs too much memory, a loss network that workers do not offer, or minutes for its painting, or makes a style
     that is too large to be kept.
     """
-    if config.network not in SERVED_NETWORKS:
-        known = ", ".join(SERVED_NETWORKS)
-        message = f"network must be one of {known}, not {config.network!r}."
-        raise RequestInvalidError(message, pointer="/options/network")
-    needed = training_bytes(config)
-    if needed > MAX_TRAINING_BYTES:
-        raise RequestInvalidError(
-            f"The training would take about {needed / 2**30:,.1f} GiB of memory, and {MAX_TRAINING_BYTES / 2**30:.0f} "
-            "are the most: choose a smaller batch_size, size_px, style_size_px or transformer.width.",
-            pointer="/options",
-        )
-    pixels = style_pixels(config)
-    if pixels > MAX_STYLE_PIXELS:
-        name = "style_crops" if config.style_crops else "style_size_px"
-        raise RequestInvalidError(
-            f"The training would look at {pixels / 1e6:,.0f} megapixels of its painting, and "
-            f"{MAX_STYLE_PIXELS / 1e6:,.0f} are the most: choose a smaller {name}.",
-            pointer=f"/options/{name}",
-        )
+    try:
+        check_limits(config)
+    except ConfigError as error:
+        pointer = "/options" if error.field is None else f"/options/{error.field}"
+        raise RequestInvalidError(error.message, pointer=pointer) from error
     check_trained(config.transformer, pointer="/options/transformer")
 
 

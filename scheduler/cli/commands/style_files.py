@@ -16,6 +16,7 @@ from nst_core.styles import CARD_NAME, PLOT_NAME, SHEET_NAME, WEIGHTS_NAME, vers
 from scheduler.cli.commands.convert import Weights, weights_of
 from scheduler.cli.commands.parameters import AsJson
 from scheduler.cli.options import given, parse_style
+from scheduler.cli.refusals import check_style_name
 from scheduler.cli.session import Session, session_of
 from scheduler.cli.transfer.files import write_whole
 from scheduler.cli.ui.styles import style_page
@@ -53,6 +54,7 @@ def import_style(
     """
     session = session_of(context)
     with tempfile.TemporaryDirectory(prefix="nst-import-") as scratch, session.client() as client:
+        check_style_name(client, name)
         card, weights = _read(session, file, Path(scratch))
         exported = card.pop(_INDEX, 0)
         card |= given(title=title, artist=artist, year=year, rights=rights, origin=weights.origin)

@@ -1,7 +1,7 @@
 """`nst styles train` and `nst styles watch`: train a style of any painting on the workers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -14,12 +14,16 @@ from nst_core.training.scales import STRENGTHS, STROKES
 from scheduler.cli.commands.parameters import AsJson, Fields
 from scheduler.cli.exits import ExitCode, UsageError, code_for_status
 from scheduler.cli.options import given, parse_fields, parse_style
+from scheduler.cli.refusals import check_style_name
 from scheduler.cli.run_watch import find_run, follow, report
 from scheduler.cli.session import Session, print_json, session_of
 from scheduler.cli.transfer.training import TrainInputs, upload_training
 from scheduler.cli.ui.runs import warning_of
 from scheduler.cli.ui.words import status_text
 from scheduler.cli.unanswered import submitting
+
+if TYPE_CHECKING:
+    from nst_core.training.presets import Recipe
 
 _Painting = Annotated[str, typer.Argument(metavar="PAINTING", help="Image file, or its s3:// address.")]
 _Name = Annotated[str, typer.Option("--name", "-n", help="Name of the style.")]
@@ -124,8 +128,9 @@ def train(
         presets = client.runs.presets()
         _check(client, presets, preset=preset, family=family, initial=initial)
         config = _config_of(presets, preset=preset, family=family)
-        _check_options(config, fields, steps=steps)
-        _request(_ANYTHING, wishes)  # wrong fields are found before anything is uploaded
+        # All that is wrong is found before anything is uploaded.
+        _check_options(config, _request(_ANYTHING, wishes))
+        check_style_name(client, name)
         size_px = _style_size_px(config, stroke=stroke, options=fields)
         inputs = upload_training(
             session, client, painting=painting, data=data, samples=samples or (), style_size_px=size_px
@@ -186,9 +191,10 @@ def _config_of(presets: Sequence[Preset], *, preset: str | None, family: str | N
     return next((each.config for each in presets if each.name == name), {})
 
 
-def _check_options(config: Mapping[str, Any], options: Mapping[str, Any], *, steps: int | None) -> None:
-    """Raise UsageError for options that the preset's config cannot have."""
+def _check_options(config: Mapping[str, Any], request: TrainRequest) -> None:
+    """Raise UsageError for a request that cannot give a style; `config` is that of its preset."""
     from nst_core.training.config import TrainConfig  # late, because it needs NumPy
+    from nst_core.training.limits import check_limits
     from nst_core.training.presets import changed
 
     try:
@@ -196,9 +202,40 @@ def _check_options(config: Mapping[str, Any], options: Mapping[str, Any], *, ste
     except ConfigError:
         return  # the API is of another version, and knows better
     try:
-        changed(base, options, steps=steps)
+        if recipe := _recipe(config, request):
+            check_limits(recipe.config)
+        elif request.family is None:
+            changed(base, request.options, steps=request.steps)
     except ConfigError as error:
-        raise UsageError(f"--set: {error.message}") from error
+        own = error.field in ("preset", "family", "initial") and error.field not in request.options
+        raise UsageError(f"--{error.field if own else 'set'}: {error.message}") from error
+
+
+def _recipe(config: Mapping[str, Any], request: TrainRequest) -> "Recipe | None":
+    """Return what the API makes of a request; raise ConfigError as it does.
+
+    None if its preset or its family is not as in this version of nst: then its rules may be others too.
+    """
+    from nst_core.nets.weights_header import read_config  # late, because it needs NumPy
+    from nst_core.styles import families
+    from nst_core.training.presets import DEFAULT, DEFAULT_OF_FAMILY, presets, resolve
+
+    preset = presets().get(request.preset or (DEFAULT if request.family is None else DEFAULT_OF_FAMILY))
+    if preset is None or preset.config.to_dict() != config:
+        return None
+    name, known = request.family or preset.family, families()
+    if name is not None and name not in known:
+        return None
+    return resolve(
+        preset.name,
+        family=None if name is None else read_config(known[name].weights()),
+        steps=request.steps,
+        stroke=request.stroke,
+        strength=request.strength,
+        seed=request.seed,
+        initial=request.initial,
+        options=request.options,
+    )
 
 
 def _style_size_px(config: Mapping[str, Any], *, stroke: float, options: Mapping[str, Any]) -> int | None:

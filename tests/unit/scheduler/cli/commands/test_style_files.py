@@ -68,6 +68,15 @@ def test_a_name_that_is_taken_is_exit_code_6(here: Run, tmp_path: Path) -> None:
         assert (code, err) == (ExitCode.REFUSED, "nst: error: There is a style 'candy'. (style_exists)\n")
 
 
+def test_a_name_that_comes_with_nst_is_refused_before_the_upload(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    weights = shipped_style("udnie").weights()
+    (tmp_path / "mine.safetensors").write_bytes(weights)
+    api.on("GET", "/v1/styles/udnie", Answer(body=STYLE | {"name": "udnie", "version": version_of(weights)}))
+    code, _, err = here("styles", "import", str(tmp_path / "mine.safetensors"), "--name", "udnie")
+    assert (code, "'udnie' comes with nst" in err) == (ExitCode.REFUSED, True), err
+    assert {request.method for request in api.requests} == {"GET"}
+
+
 def test_an_exported_style_is_a_folder_that_import_takes(api: CannedApi, here: Run, tmp_path: Path) -> None:
     weights = shipped_style("udnie").weights()
     exported(api, weights)

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from nst_core.styles import version_of
 from nst_core.training.paintings import MAX_PAINTING_BYTES
+from nst_core.training.presets import OF_FAMILIES, presets
 from scheduler.cli.exits import ExitCode
+from tests.shipped import shipped_style
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, problem
 from tests.unit.scheduler.canned_runs import PRESETS, RUN_ID, run_json, sample_json
 from tests.unit.scheduler.cli.conftest import Run
@@ -104,6 +107,83 @@ def test_errors_are_reported_before_anything_is_uploaded(
     assert message in err
     assert err.count("\n") == 1
     assert not [request for request in api.requests if request.method != "GET"]
+
+
+@pytest.fixture
+def twin() -> Iterator[CannedApi]:
+    """An API of the same version of nst."""
+    found = [
+        {
+            "name": preset.name,
+            "summary": preset.summary,
+            "config": preset.config.to_dict(),
+            "families": ["painters"] if preset.name in OF_FAMILIES else [],
+        }
+        for preset in presets().values()
+    ]
+    with canned_api() as server:
+        server.on("GET", "/v1/training-presets", Answer(body={"data": found}))
+        server.on("POST", "/v1/styles", Answer(status=202, body=run_json("queued")))
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--family=painters", "--preset=quick"], "--preset: A style of a family is trained with the preset norms or"),
+        (["--family=painters", "--initial=none"], "--initial: A style of a family starts as a guess"),
+        (["--family=painters", "--set=trained=all", "--set=identity_weight=10"], "--set: Of a style of a family"),
+        (["--preset=norms", "--initial=none"], "--initial: If the norms alone learn, the training must begin with"),
+        (["--set=network=vgg16_imagenet"], "--set: network must be one of vgg16, "),
+        (["--set=network=resnet18"], "--set: style_weights has the layer 'relu1_2', which resnet18 does not have"),
+        (["--set=batch_size=64", "--set=size_px=512"], "GiB of memory, and 16 are the most"),
+        (["--set=style_crops=10000"], "--set: The training would look at 655 megapixels of its painting"),
+        (['--set=transformer={"styles": 2}'], "--set: A run trains one style, so transformer.styles must be 1."),
+        (["--set=style_strokes=[2]"], "--set: style_strokes is for networks of several paintings: use stroke"),
+    ],
+)
+def test_what_an_api_of_the_same_version_would_refuse_is_not_uploaded(
+    twin: CannedApi, here: Run, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    painting = picture(tmp_path / "night.png")
+    code, _, err = here("--url", twin.url, "styles", "train", str(painting), "-n", "night", *arguments)
+    assert (code, message in err) == (ExitCode.USAGE, True), err
+    assert {request.method for request in twin.requests} == {"GET"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--family=painters", "--set=identity_weight=10"],
+        ["--preset=instant", "--set=identity_weight=10"],
+        ["--set=identity_weight=10", '--set=transformer={"styles": 2}'],
+    ],
+)
+def test_what_the_api_takes_is_not_refused(twin: CannedApi, here: Run, arguments: list[str]) -> None:
+    code, *_ = here("--url", twin.url, "styles", "train", "s3://nst/night.png", "-n", "night", *arguments)
+    assert code == ExitCode.OK
+    assert asked(twin)["options"]["identity_weight"] == 10
+
+
+def test_an_api_of_another_version_decides_about_its_families_and_limits(api: CannedApi, here: Run) -> None:
+    options = ["--family=painters", "--set=identity_weight=10", "--set=batch_size=64", "--set=size_px=512"]
+    assert here("styles", "train", "s3://nst/night.png", "-n", "night", *options)[0] == ExitCode.OK
+
+
+def test_the_name_of_a_style_that_comes_with_nst_is_refused_before_the_upload(
+    api: CannedApi, here: Run, tmp_path: Path
+) -> None:
+    painting = picture(tmp_path / "night.png")
+    version = version_of(shipped_style("udnie").weights())
+    api.on("GET", "/v1/styles/udnie", Answer(body={"name": "udnie", "version": version}))
+    code, _, err = here("styles", "train", str(painting), "--name", "udnie")
+    assert (code, "'udnie' comes with nst" in err) == (ExitCode.REFUSED, True), err
+    assert {request.method for request in api.requests} == {"GET"}
+
+
+def test_a_style_of_ones_own_may_have_the_name_of_one_that_comes_with_nst(api: CannedApi, here: Run) -> None:
+    api.on("GET", "/v1/styles/udnie", Answer(body={"name": "udnie", "version": "ab" * 32}))
+    assert here("styles", "train", "s3://nst/night.png", "--name", "udnie")[0] == ExitCode.OK
 
 
 def test_a_warning_of_the_api_is_printed(api: CannedApi, here: Run) -> None:
