@@ -139,7 +139,10 @@ def check_new_upload(connection: Connection, tenant: str, *, limits: Limits) -> 
 
 
 def check_new_run(connection: Connection, tenant: str, *, limits: Limits) -> None:
-    """Raise QuotaExceededError if a tenant may not add a training."""
+    """Raise QuotaExceededError if a tenant may not add a training, or continue one that has ended.
+
+    Call it in the transaction that does so: it locks the tenant, so that others are counted.
+    """
     if limits.max_unfinished_runs is None:
         return
     tenant_rows.lock_tenant(connection, tenant)

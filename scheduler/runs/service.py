@@ -205,7 +205,10 @@ class RunService:
         return self._change(tenant, run_id, changes.pause)
 
     def resume(self, tenant: str, run_id: str) -> RunDetails:
-        """Resume a run that is paused, failed or cancelled; raise ConflictError if it has succeeded."""
+        """Resume a run that is paused, failed or cancelled.
+
+        Raises ConflictError if it has succeeded, and QuotaExceededError if it has ended and would be one too many.
+        """
         return self._change(tenant, run_id, changes.resume)
 
     def cancel(self, tenant: str, run_id: str) -> RunDetails:
@@ -213,7 +216,10 @@ class RunService:
         return self._change(tenant, run_id, lambda run: changes.cancel(run, now=self._clock()))
 
     def extend(self, tenant: str, run_id: str, steps: int) -> RunDetails:
-        """Give a run more steps; raise ConflictError while it is evaluated or being stopped."""
+        """Give a run more steps.
+
+        Raises ConflictError while it is evaluated or being stopped, and QuotaExceededError as `resume` does.
+        """
         return self._change(tenant, run_id, lambda run: changes.extend(run, steps))
 
     def delete(self, tenant: str, run_id: str) -> None:
@@ -252,9 +258,12 @@ class RunService:
 
     def _change(self, tenant: str, run_id: str, change: Callable[[Run], RunChanges]) -> RunDetails:
         self.get(tenant, run_id)
+        limits = self._tenants.limits(tenant)
         with self._database.write() as connection:
             run = run_rows.lock_run(connection, run_id)
             if run is not None and (values := change(run)):
+                if run.status.is_terminal and not values.get("status", run.status).is_terminal:
+                    check_new_run(connection, tenant, limits=limits)  # it had left the quota
                 run_rows.update_run(connection, run_id, **values)
         self._wake()
         return self.get(tenant, run_id)

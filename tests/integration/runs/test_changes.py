@@ -10,6 +10,7 @@ from nst_core.protocol.segments import Phase
 from nst_core.storage.blobs import BlobUri
 from nst_core.training.config import DEFAULT_STYLE_WEIGHTS
 from scheduler.domain.runs import place_key
+from scheduler.store.tenants import Tenant
 from tests.integration.conftest import LEASE_S, TENANT
 from tests.integration.runs.api_kit import connect, picture, train
 from tests.integration.runs.kit import RunRig, begun, broken, finished
@@ -52,6 +53,25 @@ def test_a_run_with_no_live_segment_is_paused_and_cancelled_at_once(client: Test
     assert client.get(f"/v1/runs/{run_id}").json()["finished_at"] is not None
     assert post(client, run_id, "pause").status_code == 409
     assert post(client, run_id, "cancel").json()["status"] == "cancelled"
+
+
+def test_a_run_that_has_ended_continues_only_within_the_quota(client: TestClient, runs: RunRig) -> None:
+    runs.rig.service.tenants.put(Tenant(id=TENANT, limits={"max_unfinished_runs": 1}))
+    cancelled = train(client, runs)
+    post(client, cancelled, "cancel")
+    succeeded = train(client, runs, name="dusk")
+    runs.finish(succeeded)
+    other = train(client, runs, name="dawn")
+    for run_id, action, options in ((cancelled, "resume", {}), (succeeded, "extend", {"steps": 300})):
+        before = client.get(f"/v1/runs/{run_id}").json()
+        answer = post(client, run_id, action, **options)
+        assert answer.json()["code"] == "quota_exceeded", answer.json()
+        assert client.get(f"/v1/runs/{run_id}").json() == before
+    assert post(client, other, "pause").json()["status"] == "paused"
+    assert post(client, other, "resume").json()["status"] == "queued", "it was counted all the time"
+    assert post(client, other, "extend", steps=200).status_code == 202
+    post(client, other, "cancel")
+    assert post(client, cancelled, "resume").json()["status"] == "queued"
 
 
 def test_a_pause_can_be_undone(client: TestClient, runs: RunRig) -> None:
