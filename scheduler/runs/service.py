@@ -139,8 +139,9 @@ class RunService:
             with self._database.write() as connection:
                 # Before the painting is stored: a refused run must not leave a file.
                 check_new_run(connection, tenant, limits=limits)
-            name, spec = resolve(run_id)
             try:
+                # Its files come last: an error of the database in it leaves none.
+                name, spec = resolve(run_id)
                 with self._database.write() as connection:
                     check_new_run(connection, tenant, limits=limits)
                     run_rows.insert_run(

@@ -465,6 +465,22 @@ def test_the_identity_does_not_learn_alone_from_a_checkpoint(client: TestClient,
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/options/trained"), answer.json()
 
 
+@pytest.mark.parametrize("painting", [b"damaged", None])
+def test_a_fork_that_fails_between_its_copies_leaves_none(
+    client: TestClient, runs: RunRig, painting: bytes | None
+) -> None:
+    parent = train(client, runs)
+    runs.train_to(parent, 20)
+    place, uri = BlobUri("nst", f"tenants/{TENANT}/runs/"), BlobUri.parse(runs.run(parent).spec.painting.uri)
+    runs.rig.blobs.delete(uri)
+    if painting is not None:
+        runs.rig.blobs.put(uri, painting)
+    kept = runs.rig.blobs.list_keys(place)
+    answer = post(client, parent, "fork", steps=10)
+    assert (answer.status_code, "The painting of" in answer.json()["detail"]) == (409, True), answer.json()
+    assert runs.rig.blobs.list_keys(place) == kept
+
+
 def test_a_fork_whose_strokes_are_too_small_for_the_painting_is_refused(client: TestClient, runs: RunRig) -> None:
     painting = f"s3://nst/{runs.rig.prefix}/thin.png"
     runs.put(painting, picture(192, 64, suffix="png"))
