@@ -18,6 +18,8 @@ RESULTS = "result/"
 SAMPLES = "samples/"
 #: The checkpoint that a fork begins with, in its own place.
 INITIAL = "initial.safetensors"
+#: The key of a result that marks it as one of fewer steps than the run has now.
+OUTDATED = "outdated"
 
 
 class SegmentState(StrEnum):
@@ -108,7 +110,8 @@ class Run:
     config: dict[str, Any] | None
     #: The last good checkpoint.
     checkpoint: StoredFile | None
-    #: A Result that will become, or has become, a version of the style.
+    #: A Result that will become, or has become, a version of the style. Of a run that goes on after that, it is still
+    #: the one before, and has the key OUTDATED, until there is a new one.
     result: dict[str, Any] | None
     #: The newest version of the style that the run has made.
     version: str | None
@@ -124,6 +127,11 @@ class Run:
     untidy: bool
     #: Its checkpoints and samples were deleted some time after its end, and it cannot be continued.
     emptied: bool = False
+
+    @property
+    def is_through(self) -> bool:
+        """Whether there is a result of all its steps."""
+        return self.result is not None and not self.result.get(OUTDATED)
 
     @property
     def has_all_steps(self) -> bool:

@@ -10,17 +10,10 @@ from nst_core.errors import ConfigError
 from nst_core.protocol.segments import Phase
 from nst_core.training.config import TrainConfig
 from scheduler.domain.errors import ConflictError, RequestInvalidError
-from scheduler.domain.runs import Run, SegmentState, Stop
+from scheduler.domain.runs import OUTDATED, Run, SegmentState, Stop
 from scheduler.runs.ends import FORGIVEN
 from scheduler.store.runs import RunChanges
 
-#: What changes of a run that is resumed from its last checkpoint.
-_ANEW: RunChanges = {
-    "status": RunStatus.QUEUED,
-    "finished_at": None,
-    "result": None,
-    **FORGIVEN,
-}
 _GOING_ON = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.EVALUATING)
 
 
@@ -53,7 +46,7 @@ def resume(run: Run) -> RunChanges:
         return {"status": RunStatus.EVALUATING if run.phase is Phase.EVALUATE else begun, "stop": Stop.NONE}
     _require(run.status in (RunStatus.PAUSED, RunStatus.FAILED, RunStatus.CANCELLED), run, "go on")
     _require_files(run)
-    return _ANEW
+    return _anew(run)
 
 
 def extend(run: Run, steps: int) -> RunChanges:
@@ -77,7 +70,16 @@ def extend(run: Run, steps: int) -> RunChanges:
         "spec": replace(run.spec, config=config),
         "config": None if run.config is None else {**run.config, "steps": steps},
     }
-    return values if run.status in _GOING_ON else values | _ANEW
+    return values if run.status in _GOING_ON else values | _anew(run)
+
+
+def _anew(run: Run) -> RunChanges:
+    """Return what changes of a run that is resumed from its last checkpoint.
+
+    The result that has become a version stays, with its sheet, until there is a new one: perhaps there never is.
+    """
+    before = None if run.result is None or run.version is None else {**run.result, OUTDATED: True}
+    return {"status": RunStatus.QUEUED, "finished_at": None, "result": before, **FORGIVEN}
 
 
 def _require_files(run: Run) -> None:

@@ -186,12 +186,11 @@ class RunControl:
         return min(waiting, key=lambda run: (share[run.tenant], last.get(run.tenant, 0.0), run.id), default=None)
 
     def _is_ready(self, run: Run) -> bool:
-        is_through = run.result is not None
         return (
             run.live is SegmentState.NONE
             and run.status in _GOING_ON
             and run.not_before <= self._clock()
-            and not is_through
+            and not run.is_through
         )
 
     def _send(self, run_id: str) -> bool:

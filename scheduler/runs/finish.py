@@ -58,7 +58,7 @@ class RunFinisher:
     def _finish_by_id(self, run_id: str) -> bool:
         with self._database.read() as connection:
             run = run_rows.find_run(connection, run_id)
-        return run is not None and run.result is not None and self._finish(run)
+        return run is not None and run.is_through and self._finish(run)
 
     def _finish(self, run: Run) -> bool:
         try:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, exists, func, 
 from nst_core.client.resources.events import EventType
 from nst_core.client.resources.runs import RunStatus
 from nst_core.protocol.segments import Phase, StoredFile
-from scheduler.domain.runs import Run, RunSpec, SegmentState, Stop
+from scheduler.domain.runs import OUTDATED, Run, RunSpec, SegmentState, Stop
 from scheduler.store import events as event_rows
 from scheduler.store.rows import build
 from scheduler.store.tables import runs, segments, styles
@@ -21,6 +21,8 @@ _SPEC = TypeAdapter(RunSpec)
 _TOLD = frozenset({"status", "started_at", "checkpoint"})
 _TURN = (runs.c.id, runs.c.tenant, runs.c.status, runs.c.live, runs.c.not_before)
 ENDED = tuple(status for status in RunStatus if status.is_terminal)
+#: See `Run.is_through`.
+_THROUGH = runs.c.result.is_not(None) & runs.c.result[OUTDATED].as_boolean().is_not(True)
 
 
 class RunChanges(TypedDict, total=False):
@@ -149,7 +151,7 @@ def has_unfinished_runs(connection: Connection) -> bool:
 
 def runs_at_work(connection: Connection) -> list[RunTurn]:
     """Return the runs that have a live segment or are between two, oldest first."""
-    going_on = runs.c.status.in_((RunStatus.RUNNING, RunStatus.EVALUATING)) & runs.c.result.is_(None)
+    going_on = runs.c.status.in_((RunStatus.RUNNING, RunStatus.EVALUATING)) & ~_THROUGH
     return _turns(connection, select(*_TURN).where(or_(runs.c.live != SegmentState.NONE, going_on)).order_by(runs.c.id))
 
 
@@ -236,9 +238,7 @@ def delete_run(connection: Connection, id: str) -> None:
 
 def runs_with_result(connection: Connection) -> list[str]:
     """Return the ids of runs whose result is not a version of their style yet."""
-    query = select(runs.c.id).where(
-        runs.c.status == RunStatus.EVALUATING, runs.c.live == SegmentState.NONE, runs.c.result.is_not(None)
-    )
+    query = select(runs.c.id).where(runs.c.status == RunStatus.EVALUATING, runs.c.live == SegmentState.NONE, _THROUGH)
     return list(connection.execute(query.order_by(runs.c.id)).scalars())
 
 

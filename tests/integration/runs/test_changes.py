@@ -356,6 +356,29 @@ def test_an_extended_run_keeps_what_was_written_into_its_card(client: TestClient
     assert (after["card"]["steps"], after["card"]["run"]) == (300, run_id)
 
 
+def test_a_run_whose_extension_is_cancelled_keeps_the_sheet_of_its_version(client: TestClient, runs: RunRig) -> None:
+    run_id = train(client, runs)
+    runs.finish(run_id)
+    before = client.get(f"/v1/runs/{run_id}").json()
+    post(client, run_id, "extend", steps=200)
+    runs.train_to(run_id, 150)
+    post(client, run_id, "cancel")
+    runs.tidier.tick()
+    after = client.get(f"/v1/runs/{run_id}").json()
+    assert (after["status"], after["step"], after["version"]) == ("cancelled", 150, before["version"])
+    assert after["evaluation"] == before["evaluation"]
+    assert client.get(f"/v1/runs/{run_id}/sheet.jpg").content == b"sheet"
+    post(client, run_id, "resume")
+    runs.finish(run_id, style="great_wave")
+    runs.tidier.tick()
+    last = client.get(f"/v1/runs/{run_id}").json()
+    assert (last["status"], last["step"]) == ("succeeded", 200)
+    assert last["version"] != before["version"]
+    assert client.get(f"/v1/runs/{run_id}/sheet.jpg").status_code == 200
+    files = runs.rig.blobs.list_keys(BlobUri("nst", f"{place_key(TENANT, run_id)}result/"))
+    assert len(files) == 2, "those of the version before are removed when there is a new one"
+
+
 def test_the_work_of_a_run_does_not_count_waiting_and_pauses(client: TestClient, runs: RunRig) -> None:
     run_id = train(client, runs)
     assert client.get(f"/v1/runs/{run_id}").json()["work_s"] == 0

@@ -84,6 +84,16 @@ def test_an_ended_run_is_extended_and_goes_on() -> None:
     assert changes.extend(ENDED, 300)["status"] is RunStatus.QUEUED
 
 
+def test_a_run_that_goes_on_keeps_the_result_of_its_version_as_an_outdated_one() -> None:
+    result = {"sheet": "s3://nst/sheet.jpg"}
+    for change in (changes.resume, lambda run: changes.extend(run, 300)):
+        before = replace(ENDED, result=result, version="ab" * 32)
+        after = replace(before, result=change(before)["result"])
+        assert (before.is_through, after.is_through) == (True, False)
+        assert after.result == {"sheet": "s3://nst/sheet.jpg", "outdated": True}
+        assert change(replace(before, version=None))["result"] is None, "it never became a version"
+
+
 @pytest.mark.parametrize("steps", [99, 100])
 def test_an_extension_has_more_steps_than_before(steps: int) -> None:
     with pytest.raises(RequestInvalidError) as caught:
