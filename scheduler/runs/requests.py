@@ -131,6 +131,9 @@ class RunResolver:
             return None, None
         with self._database.read() as connection:
             style = find_pinned(connection, tenant, name, pointer="/initial")
+        if style.index:
+            message = f"{name} is style {style.index} of its network, and a training begins with the first one."
+            raise RequestInvalidError(message, pointer="/initial")
         try:
             data = self._blobs.get(BlobUri.parse(style.weights), max_bytes=MAX_WEIGHTS_BYTES)
             found = read_config(BytesIO(data), name=f"The style {name}")

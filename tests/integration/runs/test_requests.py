@@ -97,6 +97,18 @@ def test_a_network_with_the_identity_starts_from_the_weights_of_a_style_too(clie
         runs.tick()
 
 
+def test_a_later_style_of_a_network_is_no_start(client: TestClient, runs: RunRig) -> None:
+    weights = f"s3://nst/{runs.rig.prefix}/wave.safetensors"
+    runs.put(weights, client.get("/v1/styles/great_wave/weights").content)
+    for index, status in ((0, 202), (1, 422)):
+        imported = client.put(f"/v1/styles/wave_{index}", json={"weights": weights, "index": index})
+        assert imported.status_code == 201, imported.json()
+        answer = submit(client, runs, initial=f"wave_{index}")
+        assert answer.status_code == status, answer.json()
+    assert answer.json()["errors"][0]["pointer"] == "/initial"
+    assert "style 1 of its network" in answer.json()["detail"]
+
+
 def test_a_style_of_a_family_starts_from_the_file_of_the_family(client: TestClient, runs: RunRig) -> None:
     run = client.get(f"/v1/runs/{train(client, runs, family=FAMILY.name)}").json()
     assert (run["family"], run["preset"], run["config"]["trained"]) == (FAMILY.name, "norms", "norms")
