@@ -45,7 +45,7 @@ def resume(run: Run) -> RunChanges:
         begun = RunStatus.QUEUED if run.started_at is None else RunStatus.RUNNING
         return {"status": RunStatus.EVALUATING if run.phase is Phase.EVALUATE else begun, "stop": Stop.NONE}
     _require(run.status in (RunStatus.PAUSED, RunStatus.FAILED, RunStatus.CANCELLED), run, "go on")
-    _require_files(run)
+    require_files(run)
     return _anew(run)
 
 
@@ -56,7 +56,7 @@ def extend(run: Run, steps: int) -> RunChanges:
     _require(run.live is SegmentState.NONE or run.phase is not Phase.EVALUATE, run, "be extended")
     busy = (RunStatus.EVALUATING, RunStatus.PAUSING, RunStatus.CANCELLING)
     _require(run.status not in busy, run, "be extended")
-    _require_files(run)
+    require_files(run)
     if run.status.is_terminal and run.checkpoint is None:
         raise ConflictError(f"{run.id} has no checkpoint to resume from.")
     if steps <= run.steps:
@@ -82,7 +82,8 @@ def _anew(run: Run) -> RunChanges:
     return {"status": RunStatus.QUEUED, "finished_at": None, "result": before, **FORGIVEN}
 
 
-def _require_files(run: Run) -> None:
+def require_files(run: Run) -> None:
+    """Raise ConflictError if a run has none of its files any more."""
     if run.emptied:
         raise ConflictError(f"{run.id} cannot be continued: it ended long ago, and its checkpoints were deleted.")
 

@@ -17,6 +17,7 @@ from nst_core.training.scales import STRENGTHS, STROKES
 from scheduler.domain.errors import ConflictError, RequestInvalidError
 from scheduler.domain.runs import INITIAL, Run, RunSpec, Segment
 from scheduler.runs import paintings
+from scheduler.runs.changes import require_files
 from scheduler.runs.requests import check_step, option_pointer
 
 #: Checkpoints that a message names.
@@ -73,8 +74,9 @@ def check_painting(blobs: BlobStore, parent: Run, request: ForkRequest) -> None:
 def choose(parent: Run, kept: Sequence[Segment], step: int | None) -> Segment:
     """Return the segment whose checkpoint a fork begins with: the newest, or that of a step.
 
-    Raises ConflictError if there is none yet, and RequestInvalidError if that of the step was not kept.
+    Raises ConflictError if there is none yet, or none any more, and RequestInvalidError if it was not kept.
     """
+    require_files(parent)
     if not kept:
         raise ConflictError(f"{parent.id} has no checkpoint yet.")
     if step is None:

@@ -21,8 +21,8 @@ from nst_core.training.presets import Recipe
 from nst_core.training.sources import few_photos
 from scheduler.access.tenants import Tenants
 from scheduler.domain import addresses
-from scheduler.domain.errors import RequestInvalidError
-from scheduler.domain.runs import RunSpec, place_key
+from scheduler.domain.errors import ConflictError, RequestInvalidError
+from scheduler.domain.runs import Run, RunSpec, place_key
 from scheduler.runs import paintings
 from scheduler.runs.paintings import Painting
 from scheduler.store.database import Database
@@ -99,6 +99,13 @@ class RunResolver:
         """Raise StyleExistsError if a style's name comes with nst: now, instead of after hours of training."""
         with self._database.read() as connection:
             own_style(connection, name, tenant)
+
+    def check_photos(self, run: Run) -> None:
+        """Raise ConflictError if all photos of a run are gone, before its fork waits for a worker in vain."""
+        try:
+            self._count(BlobUri.parse(run.spec.photos))
+        except RequestInvalidError as error:
+            raise ConflictError(f"{run.id} cannot be forked any more. {error.message}") from error
 
     def place(self, tenant: str, run_id: str) -> BlobUri:
         """Return a run's own place."""

@@ -101,7 +101,7 @@ class RunService:
     ) -> Accepted[RunDetails]:
         """Begin a new run with a checkpoint of another; return it, and whether it is new.
 
-        Raises what `submit` does, and ConflictError if the other run has no checkpoint yet.
+        Raises what `submit` does, and ConflictError if the other run has no checkpoint, or no photos any more.
         """
 
         # The parent is looked up here, not before: a repeated request gets its fork even if the parent was deleted.
@@ -116,6 +116,7 @@ class RunService:
             source = choose(parent, kept, request.step)
             assert source.checkpoint is not None  # of those that are kept
             check_painting(self._blobs, parent, request)
+            self._resolver.check_photos(parent)
             place = self._resolver.place(tenant, fork_id)
             initial = copy_checkpoint(self._blobs, source.checkpoint, place)
             painting = copy_painting(self._blobs, parent, place)

@@ -10,6 +10,8 @@ from nst_core.protocol.segments import Phase
 from nst_core.storage.blobs import BlobUri
 from nst_core.training.config import DEFAULT_STYLE_WEIGHTS
 from scheduler.domain.runs import place_key
+from scheduler.store import runs as run_rows
+from scheduler.store import segments as segment_rows
 from scheduler.store.tenants import Tenant
 from tests.integration.conftest import LEASE_S, TENANT
 from tests.integration.runs.api_kit import connect, picture, train
@@ -486,6 +488,26 @@ def test_the_identity_does_not_learn_alone_from_a_checkpoint(client: TestClient,
     runs.train_to(parent, 20)
     answer = post(client, parent, "fork", steps=10, options={"trained": "identity"})
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/options/trained"), answer.json()
+
+
+def test_a_run_without_its_files_or_its_photos_cannot_be_forked(client: TestClient, runs: RunRig) -> None:
+    parent = train(client, runs)
+    runs.train_to(parent, 50)
+    photos = BlobUri.parse(runs.run(parent).spec.photos)
+    kept = {key: runs.rig.blobs.get(BlobUri(photos.bucket, key)) for key in runs.rig.blobs.list_keys(photos)}
+    for key in kept:
+        runs.rig.blobs.delete(BlobUri(photos.bucket, key))
+    answer = post(client, parent, "fork", steps=5)
+    assert (answer.status_code, "There are no photos" in answer.json()["detail"]) == (409, True), answer.json()
+    for key, data in kept.items():
+        runs.rig.blobs.put(BlobUri(photos.bucket, key), data)
+    assert post(client, parent, "fork", steps=5).status_code == 202
+    post(client, parent, "cancel")
+    with runs.rig.database.write() as connection:
+        run_rows.empty_run(connection, parent)
+        segment_rows.forget_checkpoints(connection, parent, [1])
+    answer = post(client, parent, "fork", steps=5)
+    assert (answer.status_code, "its checkpoints were deleted" in answer.json()["detail"]) == (409, True), answer.json()
 
 
 @pytest.mark.parametrize("painting", [b"damaged", None])
