@@ -8,6 +8,8 @@ from nst_core.errors import ConfigError
 BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 #: Output channels of each block.
 CHANNELS = (64, 128, 256, 512, 512)
+#: Beginnings of the names of classifiers that have no layer with the name of a VGG's.
+_OTHERS = ("densenet", "googlenet", "mobilenet", "resnet", "squeezenet")
 
 
 def layer_names(name: str = "vgg16") -> list[str]:
@@ -26,12 +28,12 @@ def layer_names(name: str = "vgg16") -> list[str]:
 def check_layer(network: str, layer: Any, *, field: str) -> None:
     """Raise ConfigError, with a config's field, if a loss network does not have a layer.
 
-    Those of a network other than a VGG are known to torchvision alone, but none of the served ones has a VGG's.
+    Those of a network other than a VGG are known to torchvision alone, but many are known not to have a VGG's.
     """
     family = network.partition("_")[0]
     known = layer_names(family) if family in BLOCKS else []
-    others = [name for vgg in BLOCKS for name in layer_names(vgg)]
-    if isinstance(layer, str) and (layer in known or (layer and not known and layer not in others)):
+    missing = [name for vgg in BLOCKS for name in layer_names(vgg)] if network.startswith(_OTHERS) else []
+    if isinstance(layer, str) and (layer in known or (layer and not known and layer not in missing)):
         return
     its = "its layers have other names"
     if known:

@@ -26,9 +26,9 @@ def test_variants_have_the_layers_of_their_family() -> None:
 def test_a_vgg_has_its_own_layers_and_no_other_ones(name: str) -> None:
     for layer in layer_names(name):
         check_layer(f"{name}_caffe", layer, field="content")
-    for layer in ("relu9_9", "relu1_9", "conv6_1", "layer1", "", 3, None):
-        with pytest.raises(ConfigError, match=f"content has the layer {layer!r}, which {name} does not have") as caught:
-            check_layer(name, layer, field="content")
+    for other in ("relu9_9", "relu1_9", "conv6_1", "layer1", "", 3, None):
+        with pytest.raises(ConfigError, match=f"content has the layer {other!r}, which {name} does not have") as caught:
+            check_layer(name, other, field="content")
         assert caught.value.field == "content"
 
 
@@ -37,3 +37,4 @@ def test_another_network_has_none_of_the_layers_of_a_vgg() -> None:
     for layer in ("relu3_3", "conv5_4", "pool1", "", 3):
         with pytest.raises(ConfigError, match="which resnet18 does not have: its layers have other names"):
             check_layer("resnet18", layer, field="gram")
+    check_layer("vgg99", "relu3_3", field="gram")  # the network is what is wrong
