@@ -1,6 +1,7 @@
 """Fixtures for all tests: real servers on free ports, each started once per session."""
 
 import asyncio
+import gc
 import os
 import secrets
 import shutil
@@ -25,9 +26,20 @@ from tests.servers import run_server
 
 # For all settings that tests make and all processes that they start. A stack or a cluster has its own.
 os.environ["NST_MESSAGE_SECRET"] = secrets.token_hex(32)
+# Threads of torch that wait for each other must not keep the processor from the other processes of a run. It is read
+# when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # A shell lets programs in the background ignore Ctrl-C, and these pass that on; tests of Ctrl-C would hang.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 _MEMORY_DISK = "/dev/shm"
+# What is collected stays until the end, so that looking through it again and again for garbage is in vain.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from here on, but not among what was collected."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -44,7 +44,7 @@ TESTED_ELSEWHERE = (
     ("scheduler/access", "places tenants", "integration/test_tenants.py"),
     ("scheduler/api", "app dependencies pages parameters readiness", "integration/test_api.py"),
     ("scheduler/api", "queries resources waiting", "integration/test_jobs_api.py"),
-    ("scheduler/api", "examples openapi", "integration/test_document.py"),
+    ("scheduler/api", "openapi", "integration/test_document.py"),
     ("scheduler/api", "forms spools", "integration/test_hostile_bodies.py"),
     ("scheduler/api", "heads middleware", "integration/test_http_edges.py"),
     ("scheduler/api", "problems request_ids", "integration/test_problems.py"),

@@ -12,14 +12,14 @@ from nst_core.protocol.chunks import StyleRef
 from nst_core.storage.blobs import BlobUri
 from nst_core.styles import version_of
 from scheduler.store.styles import StyleRow, put_style
-from tests.integration.conftest import TENANT, Rig
+from tests.integration.conftest import TENANT, Rig, register_shipped
 from tests.integration.runs.api_kit import connect
 from tests.integration.test_styles_import import weights
 
 
 @pytest.fixture
 def client(rig: Rig) -> Iterator[TestClient]:
-    rig.service.styles.register_shipped()
+    register_shipped(rig)
     with connect(rig, TENANT) as client:
         yield client
 

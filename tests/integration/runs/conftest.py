@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.integration.conftest import TENANT, Rig
+from tests.integration.conftest import TENANT, Rig, register_shipped
 from tests.integration.runs.api_kit import connect
 from tests.integration.runs.kit import RunRig
 
@@ -13,7 +13,7 @@ from tests.integration.runs.kit import RunRig
 @pytest.fixture
 def runs(rig: Rig) -> RunRig:
     """The control loops of runs, beside the styles of the package."""
-    rig.service.styles.register_shipped()
+    register_shipped(rig)
     return RunRig(rig)
 
 
