@@ -97,7 +97,7 @@ TESTED_ELSEWHERE = (
     ("scheduler/webhooks", "service", "integration/test_webhooks_api.py"),
 )
 #: Modules with nothing to test: a type, constants, fields.
-NO_CODE = ("nst_core/clock.py", "scheduler/domain/codes.py", "scheduler/settings.py")
+NO_CODE = ("nst_core/clock.py", "scheduler/domain/codes.py")
 #: The most lines of a function.
 MOST_LINES = 60
 

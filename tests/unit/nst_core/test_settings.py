@@ -83,11 +83,3 @@ def test_an_empty_variable_counts_as_not_set(cls: type[BaseSettings], monkeypatc
     for name in cls.model_fields.keys() - {"message_secret", "database_url"}:
         monkeypatch.setenv(f"{cls.model_config['env_prefix']}{name}".upper(), "")
     assert cls() == without
-
-
-def test_a_forgotten_address_of_the_database_does_not_start_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NST_DATABASE_URL", "")
-    with pytest.raises(ValidationError) as caught:
-        SchedulerSettings()
-    assert describe(caught.value).startswith("NST_DATABASE_URL is empty")
-    assert SchedulerSettings(database_url=SecretStr("sqlite:///nst.db")).port == 8700
