@@ -17,7 +17,7 @@ from nst_core.faces.protection import Protection, without_faces
 from nst_core.images import encode
 from nst_core.inference.blend import Weight
 from nst_core.inference.engines import load_stylizer
-from nst_core.inference.forms import Levels
+from nst_core.inference.forms import NO_FORMS, Levels
 from nst_core.inference.painting import in_strokes
 from nst_core.inference.planes import planes
 from nst_core.inference.selection import choose
@@ -94,7 +94,7 @@ def _painted(sample: Sample, look: Look, stylizer: Stylizer) -> Pixels:
         sample.photo,
         look.stroke,
         lambda copy: stylizer(copy[None])[0],
-        forms=None if look.forms is None else sample.forms,
+        forms={None: None, "none": NO_FORMS, "planes": sample.forms}[look.forms],
         broad=sample.broad,
         min_side_px=stylizer.min_side_px,
     )

@@ -29,6 +29,8 @@ _SEED = 11
 _NONE = 128
 
 Levels = npt.NDArray[np.int16]
+#: Flat parts stay as they are.
+NO_FORMS: Levels = np.zeros((1, 1), np.int16)
 
 
 def with_forms(photo: Pixels, levels: Levels) -> Pixels:

@@ -19,7 +19,7 @@ CHECKPOINTS = "checkpoints/"
 #: `nst_core.inference.strokes`.
 Stroke = Annotated[float, Field(ge=0.5, le=4, strict=True)] | Literal["auto", "fine", "varied"]
 #: What a picture shows in flat parts of the photo. See `nst_core.inference.planes`.
-Forms = Literal["planes"]
+Forms = Literal["none", "planes"]
 #: What becomes of faces. See `nst_core.faces.protection`.
 Faces = Literal["paint", "protect"]
 

@@ -8,7 +8,7 @@ from nst_core.protocol.chunks import Faces, Forms, Stroke
 from nst_core.protocol.codec import load
 
 _EXPLAINED = (
-    "A look is an object. Its fields are stroke, a number from 0.5 to 4, auto, fine or varied; forms, which is planes; "
+    "A look is an object. Its fields are stroke, a number from 0.5 to 4, auto, fine or varied; forms, none or planes; "
     "and faces, paint or protect."
 )
 

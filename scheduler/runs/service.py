@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nst_core.client.resources.runs import ForkRequest, RunStatus, TrainRequest
 from nst_core.clock import Clock
-from nst_core.errors import BlobError
+from nst_core.errors import BlobError, BlobUnavailableError
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.system.logs import about
 from scheduler.access.idempotency import Accepted, Claim, Idempotency, fingerprint, looked_up
@@ -157,6 +157,10 @@ class RunService:
                     claim.complete(connection, run_id)
             except DatabaseUnavailableError:
                 raise  # perhaps the run was added, and only the answer is missing
+            except BlobUnavailableError:
+                # The client has waited for the storage long enough. What is there already is a file or two.
+                log.warning("The storage failed while %s was added: its place may have files.", run_id)
+                raise
             except Exception:
                 self._clear_place(tenant, run_id)
                 raise

@@ -50,8 +50,8 @@ def test_workers_are_told_the_precision_of_a_job(client: TestClient, rig: Rig) -
 
 
 def test_workers_are_told_the_forms_of_a_job(client: TestClient, rig: Rig) -> None:
-    planes, none = submit(client, rig, forms="planes"), submit(client, rig)
-    assert {chunk.job_id: chunk.options.forms for chunk in dispatch(rig)} == {planes: "planes", none: None}
+    jobs = {submit(client, rig, forms=forms): forms for forms in ("planes", "none", None)}
+    assert {chunk.job_id: chunk.options.forms for chunk in dispatch(rig)} == jobs
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,13 @@ def test_workers_are_told_the_forms_of_a_job(client: TestClient, rig: Rig) -> No
             {"look": "gallery", "stroke": 2},
             {"great_wave": (2, None), "udnie": (2, "planes"), "the_scream": (2, None)},
         ),
+        (
+            {"look": "gallery", "forms": "none"},
+            {"great_wave": ("varied", "none"), "udnie": (None, "none"), "the_scream": (None, "none")},
+        ),
         ({}, dict.fromkeys(("great_wave", "udnie", "the_scream"), (None, None))),
     ],
-    ids=["gallery", "strokes of the job", "none"],
+    ids=["gallery", "strokes of the job", "forms of the job", "none"],
 )
 def test_each_style_has_the_look_of_its_card_when_the_job_was_submitted(
     client: TestClient, rig: Rig, options: dict[str, Any], told: dict[str, Any]

@@ -36,7 +36,7 @@ Upscale = Literal[1, 2, 4]
 #: Sizes of strokes that are no number.
 StrokeName = Literal["auto", "fine", "varied"]
 #: What pictures show in the flat parts of photos.
-Forms = Literal["planes"]
+Forms = Literal["none", "planes"]
 #: Where the strokes, forms and faces come from that a job does not set.
 LookName = Literal["gallery"]
 #: The smallest and the largest size of strokes that a job may ask for.
@@ -234,8 +234,8 @@ class JobTerms(BaseModel):
     forms: Forms | None = Field(
         None,
         description="planes: flat areas such as skies and walls are filled with facets of light and shade, along lines "
-        "that extend the photo's edges; for styles with facets, such as udnie. Default: with the stroke varied faint "
-        "clouds, and else nothing. Only for the method feedforward.",
+        "that extend the photo's edges; for styles with facets, such as udnie. none: nothing is added to them. "
+        "Default: with the stroke varied faint clouds, and else nothing. Only for the method feedforward.",
     )
     upscale: Upscale = Field(
         1,

@@ -116,7 +116,7 @@ _Forms = Annotated[
     Forms | None,
     typer.Option(
         help="planes: Fill flat areas such as skies and walls with facets of light and shade, along lines that extend "
-        "the photo's edges. For styles with facets, such as udnie.",
+        "the photo's edges. For styles with facets, such as udnie. none: With --stroke varied, add no clouds to them.",
     ),
 ]
 _Upscale = Annotated[

@@ -12,7 +12,7 @@ from nst_core.faces.face import Face
 from nst_core.faces.protection import Protection, without_faces
 from nst_core.images import Picture
 from nst_core.inference.blend import Weight, blend
-from nst_core.inference.forms import Levels
+from nst_core.inference.forms import NO_FORMS, Levels
 from nst_core.inference.painting import in_strokes
 from nst_core.inference.planes import planes
 from nst_core.inference.regions import EVERYWHERE, paint_region, seen
@@ -49,7 +49,7 @@ class Painter:
         options, weight = image.run.chunk.options, weights.photo
         if options.strength == 0.0:
             return picture
-        finds_faces = options.faces == "protect" or options.forms is not None or options.stroke == "varied"
+        finds_faces = options.faces == "protect" or options.forms == "planes" or options.stroke == "varied"
         faces = self._on_engine(image, lambda: self._faces(image, picture.rgb)) if finds_faces else ()
         with image.watch:
             plan = _Plan.of(picture, weight, faces, options)
@@ -149,7 +149,10 @@ class _Plan:
         protection = None
         if options.faces == "protect":
             protection = Protection.of(faces, height=height, width=width, opacity=picture.alpha)
-        return cls(_planes(picture, (away, mask)) if options.forms == "planes" else None, away, protection)
+        forms = NO_FORMS if options.forms == "none" else None
+        if options.forms == "planes":
+            forms = _planes(picture, (away, mask))
+        return cls(forms, away, protection)
 
 
 def _planes(picture: Picture, weights: Iterable[Weight | None]) -> Levels:

@@ -215,12 +215,13 @@ class Pipeline:
 def room_of(options: StylizeOptions, pixels: int) -> int:
     """Return the room of a photo with so many pixels: that of two pictures of it.
 
-    There is one more with regions, one with forms, and one with strokes of several sizes. For strokes of another size
-    the network paints a copy, with forms or without. An enlarged result is beside the photo and the painted picture.
+    There is one more with regions, one with planes, and one with strokes of several sizes. For strokes of another size
+    the network paints a copy, with planes or without. An enlarged result is beside the photo and the painted picture.
     """
-    pictures: float = 2 + (options.stroke == "varied") + bool(options.regions) + (options.forms is not None)
+    has_planes = options.forms == "planes"
+    pictures: float = 2 + (options.stroke == "varied") + bool(options.regions) + has_planes
     if isinstance(options.stroke, float) and options.stroke != 1:
-        pictures += (2 + (options.forms is not None)) / options.stroke**2
+        pictures += (2 + has_planes) / options.stroke**2
     if options.upscale > 1:
         pictures = max(pictures, 2 + options.upscale**2)
     return int(pixels * pictures / 2)

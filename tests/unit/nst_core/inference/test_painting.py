@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nst_core.inference.forms import with_forms
+from nst_core.inference.forms import NO_FORMS, with_forms
 from nst_core.inference.painting import in_strokes
 from nst_core.inference.planes import planes
 from nst_core.inference.strokes import Stroke, carried_over, copy_to_paint
@@ -156,6 +156,17 @@ def test_forms_are_as_strong_as_the_network_paints(stroke: Stroke | None) -> Non
         deviations.append(np.abs(painted.astype(int) - 128).mean())
     assert deviations[0] == 0
     assert deviations[1] == pytest.approx(deviations[2] / 4, rel=0.1)
+
+
+def test_flat_parts_stay_empty_without_forms() -> None:
+    photo, seen = np.full((200, 300, 3), 128, np.uint8), list[Pixels]()
+
+    def paint(copy: Pixels) -> Pixels:
+        seen.append(copy.copy())
+        return copy
+
+    in_strokes(photo, "varied", paint, forms=NO_FORMS)
+    assert all((copy == 128).all() for copy in seen)
 
 
 def test_planes_take_the_place_of_clouds() -> None:

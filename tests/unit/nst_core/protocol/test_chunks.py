@@ -99,7 +99,7 @@ def test_a_chunk_survives_json(chunk: ChunkMessage) -> None:
             precision=st.sampled_from(["auto", "exact"]),
             max_px=st.none() | counts,
             stroke=st.none() | st.sampled_from(["auto", "fine", "varied"]) | st.floats(0.5, 4),
-            forms=st.sampled_from([None, "planes"]),
+            forms=st.sampled_from([None, "none", "planes"]),
             upscale=st.sampled_from([1, 2, 4]),
             quality=st.integers(1, 100),
         ),

@@ -483,6 +483,7 @@ def test_the_pixels_in_memory_are_limited_for_all_chunks_together(
     [
         ({}, 2),
         ({"forms": "planes"}, 3),
+        ({"stroke": "varied", "forms": "none"}, 3),
         ({"stroke": "varied"}, 3),
         ({"stroke": "varied", "forms": "planes"}, 4),
         ({"stroke": 1.0}, 2),
