@@ -57,7 +57,7 @@ def main() -> None:
     for style in styles:
         stylizer = load_stylizer(style.weights(), choice=choose(torch.device("cpu")))
         look = look_of(style.card)
-        pairs = [(sample.photo, _painted(sample, look, stylizer)) for sample in samples]
+        pairs = [(sample.photo, painted(sample, look, stylizer)) for sample in samples]
         last.append(pairs[-1][1])
         file = args.paintings / f"{style.name}.jpg"
         if not file.exists():
@@ -89,7 +89,8 @@ class Sample:
         return cls(photo, planes(photo, [away]), away, Protection.of(faces, height=height, width=width))
 
 
-def _painted(sample: Sample, look: Look, stylizer: Stylizer) -> Pixels:
+def painted(sample: Sample, look: Look, stylizer: Stylizer) -> Pixels:
+    """Return a photo as jobs paint it with `look: gallery`."""
     picture = in_strokes(
         sample.photo,
         look.stroke,

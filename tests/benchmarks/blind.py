@@ -1,10 +1,10 @@
 """`python -m tests.benchmarks.blind make --photos FOLDER --paintings FOLDER --peers FOLDER --out FOLDER`: a blind test.
 
 It writes pages on which someone sees a painting, and below it pairs of pictures, A and B, of the same photos: one of
-them is ours and the other the peer's, and a seed decides which, so the names of the files say nothing. With `--planes`
-ours have planes. `answers.json` has which is which. The judge writes `votes.json`, an object with "A", "B" or ""
-(neither is better) for each number of a pair, without having seen the answers, and
-`python -m tests.benchmarks.blind count FOLDER` says who was preferred how often. Photos and peers are those of
+them is ours and the other the peer's, and a seed decides which, so the names of the files say nothing. With `--gallery`
+ours are painted as the gallery shows each style. `answers.json` has which is which. The judge writes `votes.json`, an
+object with "A", "B" or "" (neither is better) for each number of a pair, without having seen the answers, and `python
+-m tests.benchmarks.blind count FOLDER` says who was preferred how often. Photos and peers are those of
 `tests.benchmarks.looks`; pages with them are not ours to publish.
 """
 
@@ -18,9 +18,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from nst_core.faces.detector import FaceDetector
+from nst_core.inference.engines import load_stylizer
 from nst_core.looks.planes import Pixels
-from tests.benchmarks.looks import Paint, painter, peers_in, with_planes
+from nst_core.styles import ShippedStyle
+from scheduler.domain.looks import look_of
+from tests.benchmarks.looks import FAST, Paint, painter, peers_in
+from tests.gallery import Sample, painted
 from tests.shipped import shipped_style
 
 PHOTO_PX = 512
@@ -37,24 +40,24 @@ def main() -> None:
     for name in ("--photos", "--paintings", "--peers", "--out"):
         making.add_argument(name, type=Path, required=True)
     making.add_argument("--seed", type=int, default=0)
-    making.add_argument("--planes", action="store_true")
+    making.add_argument("--gallery", action="store_true")
     counting.add_argument("folder", type=Path)
     args = parser.parse_args()
     if args.command == "make":
-        make(args.photos, args.paintings, args.peers, args.out, seed=args.seed, planes=args.planes)
+        make(args.photos, args.paintings, args.peers, args.out, seed=args.seed, gallery=args.gallery)
     else:
         count(args.folder)
 
 
-def make(photos: Path, paintings: Path, peers: Path, out: Path, *, seed: int, planes: bool) -> None:
+def make(photos: Path, paintings: Path, peers: Path, out: Path, *, seed: int, gallery: bool) -> None:
     """Write the pages of each peer whose painting we have a style of, and the answers."""
     out.mkdir(parents=True, exist_ok=True)
     dice, pictures = random.Random(seed), [read(path) for path in sorted(photos.iterdir())]
     answers: dict[str, dict[str, str]] = {}
-    detector = FaceDetector()
     for name, label, weights in peers_in(peers):
-        own = painter(shipped_style(name).weights())
-        both: dict[str, Paint] = {OURS: with_planes(own, detector) if planes else own, PEER: painter(weights)}
+        style = shipped_style(name)
+        own = as_shown(style) if gallery else painter(style.weights())
+        both: dict[str, Paint] = {OURS: own, PEER: painter(weights)}
         with Image.open(next(paintings.glob(f"{name}.*"))) as opened:
             painting = opened.convert("RGB")
         shuffled = dice.sample(pictures, len(pictures))
@@ -67,6 +70,12 @@ def make(photos: Path, paintings: Path, peers: Path, out: Path, *, seed: int, pl
                 pairs[number] = [both[who](photo) for who in order]
             page(painting, pairs).save(out / f"{name}_{min(pairs)}.jpg", quality=90)
     (out / "answers.json").write_text(json.dumps(answers, indent=1) + "\n")
+
+
+def as_shown(style: ShippedStyle) -> Paint:
+    """Return a style as jobs with `look: gallery` paint it."""
+    stylizer, look = load_stylizer(style.weights(), choice=FAST), look_of(style.card)
+    return lambda photo: painted(Sample.of(photo), look, stylizer)
 
 
 def read(path: Path) -> Pixels:
