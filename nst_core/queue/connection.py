@@ -109,12 +109,19 @@ def make_redis(settings: BrokerSettings, *, timeout_s: float = 10.0, retries: in
     )
 
 
+#: The parts of OpenSSL that read files of certificates. Handshakes belong to its part SSL.
+_READERS = ("ASN1", "PEM", "X509")
+
+
 def distrust(error: BaseException) -> str | None:
     """Return why the certificate of a Redis server could not be checked; None if an error is about something else."""
     cause: BaseException | None = error
     while cause is not None:
-        # The only files that a connection reads are those of certificates.
-        if isinstance(cause, ssl.SSLCertVerificationError | FileNotFoundError):
+        # The only files that a connection reads are those of certificates. A handshake that breaks off is another
+        # SSLError, and Redis may come up later.
+        if isinstance(cause, ssl.SSLCertVerificationError | FileNotFoundError | PermissionError | IsADirectoryError):
+            return str(cause)
+        if isinstance(cause, ssl.SSLError) and cause.library in _READERS:
             return str(cause)
         cause = cause.__cause__ or cause.__context__
     return None

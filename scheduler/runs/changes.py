@@ -22,6 +22,7 @@ def pause(run: Run) -> RunChanges:
     if run.status in (RunStatus.PAUSING, RunStatus.PAUSED):
         return {}
     _require(run.status in _GOING_ON, run, "be paused")
+    _require_unpublished(run, "be paused")
     if run.live is SegmentState.NONE:
         return {"status": RunStatus.PAUSED}
     return {"status": RunStatus.PAUSING, "stop": Stop.PAUSE}
@@ -31,6 +32,7 @@ def cancel(run: Run, *, now: float) -> RunChanges:
     """Cancel a run: at once, or when the live segment has ended. Its last checkpoint is kept."""
     if run.status.is_terminal or run.status is RunStatus.CANCELLING:
         return {}
+    _require_unpublished(run, "be cancelled")
     if run.live is SegmentState.NONE:
         return {"status": RunStatus.CANCELLED, "finished_at": now, "untidy": True}
     return {"status": RunStatus.CANCELLING, "stop": Stop.CANCEL}
@@ -86,6 +88,12 @@ def require_files(run: Run) -> None:
     """Raise ConflictError if a run has none of its files any more."""
     if run.emptied:
         raise ConflictError(f"{run.id} cannot be continued: it ended long ago, and its checkpoints were deleted.")
+
+
+def _require_unpublished(run: Run, what: str) -> None:
+    """Raise ConflictError while the result of an extension takes the place of that of the published version."""
+    if run.is_through and run.version is not None and not run.status.is_terminal:
+        raise ConflictError(f"{run.id} cannot {what}: its new result is being published.")
 
 
 def _require(good: bool, run: Run, what: str) -> None:

@@ -109,12 +109,13 @@ class RunService:
             parent = self.get(tenant, run_id).run
             name = request.name or parent.name
             self._resolver.check_name(tenant, name)
-            check_fork(parent, request)
             with self._database.read() as connection:
                 kept = segment_rows.kept_checkpoints(connection, [parent.id])[parent.id]
                 said = about_of(connection, parent)
             source = choose(parent, kept, request.step)
             assert source.checkpoint is not None  # of those that are kept
+            # After that: a run whose config could never be used has no checkpoint.
+            check_fork(parent, request)
             check_painting(self._blobs, parent, request)
             self._resolver.check_photos(parent)
             place = self._resolver.place(tenant, fork_id)

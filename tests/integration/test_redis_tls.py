@@ -88,10 +88,22 @@ def connected(settings: BrokerSettings) -> Iterator[Broker]:
 
 @pytest.mark.parametrize(
     ("options", "host"),
-    [("", "localhost"), ("TRUSTED", HOST), ("?ssl_ca_certs=/nowhere.pem", "localhost")],
-    ids=["unknown authority", "certificate of another host", "no such file"],
+    [
+        ("", "localhost"),
+        ("TRUSTED", HOST),
+        ("?ssl_ca_certs=/nowhere.pem", "localhost"),
+        ("?ssl_ca_certs=FOLDER", "localhost"),
+        ("?ssl_ca_certs=FOLDER/text.pem", "localhost"),
+        ("?ssl_ca_certs=FOLDER/broken.pem", "localhost"),
+    ],
+    ids=["unknown authority", "certificate of another host", "no such file", "a folder", "a text", "a broken file"],
 )
-def test_a_server_that_is_not_trusted_gets_no_byte(tls_redis: TlsRedis, options: str, host: str) -> None:
+def test_a_server_that_is_not_trusted_gets_no_byte(
+    tls_redis: TlsRedis, options: str, host: str, tmp_path: Path
+) -> None:
+    (tmp_path / "text.pem").write_text("no certificate")
+    (tmp_path / "broken.pem").write_text("-----BEGIN CERTIFICATE-----\n#\n-----END CERTIFICATE-----\n")
+    options = options.replace("FOLDER", str(tmp_path))
     settings = tls_redis.settings(options.replace("TRUSTED", tls_redis.trusted), host=host)
     with connected(settings) as broker:
         calls: list[Callable[[], None]] = [lambda: broker.send_chunk(chunk(1)), lambda: broker.publish(EVENT)]

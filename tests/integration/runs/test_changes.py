@@ -1,6 +1,7 @@
 """Changes that clients make to runs: pause, resume, cancel, extend, fork and publish."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -379,6 +380,35 @@ def test_a_run_whose_extension_is_cancelled_keeps_the_sheet_of_its_version(clien
     assert client.get(f"/v1/runs/{run_id}/sheet.jpg").status_code == 200
     files = runs.rig.blobs.list_keys(BlobUri("nst", f"{place_key(TENANT, run_id)}result/"))
     assert len(files) == 2, "those of the version before are removed when there is a new one"
+
+
+@pytest.mark.parametrize("action", ["pause", "cancel"])
+def test_the_result_of_an_extension_is_published_before_anything_else_happens(
+    client: TestClient, runs: RunRig, action: str
+) -> None:
+    run_id = train(client, runs)
+    runs.finish(run_id)
+    post(client, run_id, "extend", steps=200)
+    runs.train_to(run_id, 200)
+    segment = runs.next()
+    runs.report(begun(segment), runs.evaluated(segment, style="great_wave"))
+    answer = post(client, run_id, action)
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    assert "is being published" in answer.json()["detail"]
+    runs.finisher.tick()
+    assert status(client, run_id) == "succeeded"
+    runs.tidier.tick()
+    assert client.get(f"/v1/runs/{run_id}/sheet.jpg").content == b"sheet"
+
+
+def test_a_run_whose_layers_never_existed_has_nothing_to_fork(client: TestClient, runs: RunRig) -> None:
+    run_id = train(client, runs)
+    spec = runs.run(run_id).spec
+    wrong = replace(spec, config={**spec.config, "content_layer": "relu9_9"})  # as earlier schedulers accepted it
+    with runs.rig.database.write() as connection:
+        run_rows.update_run(connection, run_id, spec=wrong)
+    answer = post(client, run_id, "fork", steps=10)
+    assert (answer.status_code, answer.json()["detail"]) == (409, f"{run_id} has no checkpoint yet.")
 
 
 def test_the_work_of_a_run_does_not_count_waiting_and_pauses(client: TestClient, runs: RunRig) -> None:
