@@ -113,6 +113,9 @@ class ChunkCollector:
             return lifecycle.drop(connection, chunk.id)
         passing = any(self._try_again(job, chunk, outcome) for outcome in outcomes)
         pause_s = self._backoff_s * 2**chunk.failures if passing else 0.0
+        if chunk.deaths and not outcomes:
+            # It may have to be alone on its worker, and that one has long work. Its slot is for others meanwhile.
+            pause_s = self._lease_s
         codes = sorted({outcome.error_code for outcome in outcomes if outcome.error_code})
         why = f"after temporary errors ({', '.join(codes)})" if passing else "given back by a worker"
         with about(job_id=job.id, tenant=job.tenant):

@@ -8,6 +8,7 @@ immediately, and so take more images than all healthy workers.
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import cycle
 from threading import Lock
 
@@ -28,6 +29,7 @@ from nst_core.errors import (
 from nst_core.images import Limits, Picture
 from nst_core.inference.stylizer import Stylizer
 from worker.runtime.engine import Engine
+from worker.runtime.signs import give_sign
 
 _log = logging.getLogger(__name__)
 _SIDE_PX = 64
@@ -79,6 +81,7 @@ class SelfTest:
 
     def _check_engine(self) -> None:
         """Raise TimeoutError if the engine is stuck. A large photo before the test may take as long as it needs."""
+        give_sign()
         if (busy_s := self._engine.busy_s) > self._timeout_s:
             raise TimeoutError(f"the engine has run one call for {busy_s:.0f} s")
 
@@ -124,7 +127,7 @@ class Health:
         is broken, and ends it after a while. Raises the errors of the test that are `not_of_this`.
         """
         failed_at, ill_since = self._clock(), None
-        with self._lock:
+        with self._turn():
             if self._reason is not None:
                 self._leave(self._reason)
                 return False
@@ -141,12 +144,22 @@ class Health:
                     self._reason = f"this worker cannot {self._able_to} any more: {error!r}"
                     self._leave(self._reason)
                     return False
+                give_sign()
                 self._sleep(_PAUSE_S)
                 self._recovered_at = self._clock()
             if ill_since is not None:
                 _log.warning("this worker can %s again", self._able_to)
                 self._on_change(False)
             return self._recovered_at >= failed_at
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        while not self._lock.acquire(timeout=_PAUSE_S):
+            give_sign()
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _error(self) -> Exception | None:
         began = self._clock()

@@ -17,6 +17,7 @@ from nst_core.protocol.chunks import ChunkItem
 from nst_core.protocol.events import ItemOutcome
 from nst_core.system.logs import about
 from nst_core.system.traces import span
+from worker.runtime.signs import signs
 
 _log = logging.getLogger(__name__)
 
@@ -102,16 +103,22 @@ def failure(item: ChunkItem, error: NstError, *, ms: int = 0) -> ItemOutcome:
 
 
 def outcome_of(
-    work: Callable[[], ItemOutcome], *, job_id: str, item: ChunkItem, watch: Stopwatch, recovered: Recovered
+    work: Callable[[], ItemOutcome],
+    *,
+    job_id: str,
+    item: ChunkItem,
+    watch: Stopwatch,
+    recovered: Recovered,
+    waits: Callable[[], object],
 ) -> ItemOutcome | None:
     """Return the outcome of the work on an item, also if it fails; None if it was interrupted.
 
-    No error of one item disturbs another.
+    No error of one item disturbs another. `waits` is called while the process recovers; see `retried`.
     """
     label = f"job {job_id} item {item.index}"
     with about(item=item.index), span("item") as traced:
         try:
-            outcome = retried(work, label=label, what="image", recovered=recovered)
+            outcome = retried(work, label=label, what="image", recovered=recovered, waits=waits)
         except InterruptedWorkError:
             return None
         except NstError as problem:
@@ -122,9 +129,12 @@ def outcome_of(
         return outcome
 
 
-def retried(work: Callable[[], _T], *, label: str, what: str, recovered: Recovered) -> _T:
+def retried(
+    work: Callable[[], _T], *, label: str, what: str, recovered: Recovered, waits: Callable[[], object] = lambda: None
+) -> _T:
     """Return the result of some work, after up to two retries if the process was to blame for a failure.
 
+    `waits` is called about every second while `recovered` waits: for a test behind a large photo, or for the storage.
     Raises InterruptedWorkError as the work does, and an NstError for every other error; see `problem_of`.
     """
     for last in (False, False, True):
@@ -134,8 +144,9 @@ def retried(work: Callable[[], _T], *, label: str, what: str, recovered: Recover
             raise
         except Exception as error:  # noqa: BLE001 - no error may affect other work
             problem = problem_of(error, label=label, what=what)
-        if last or not recovered(problem):
-            break
+        with signs(waits):
+            if last or not recovered(problem):
+                break
     raise problem
 
 

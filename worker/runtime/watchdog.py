@@ -119,10 +119,12 @@ class Watchdog:
         now = self._clock()
         if self._looked_at is not None and now - self._looked_at > 2 * self._pause_s:
             self._frozen.append((now, now - self._looked_at - self._pause_s))
-        reason = self.stuck()
+        try:
+            reason = self.stuck()
+        finally:
+            self._looked_at = self._clock()
         if reason is not None:
             self.end(f"stuck: {reason}")
-        self._looked_at = self._clock()
 
     def end(self, reason: str) -> None:
         """Log the stacks of all threads, publish the last reports if possible, and end the process."""

@@ -51,7 +51,14 @@ class GreyTask(ChunkTask[GreyChunk]):
                 self._blobs.put(BlobUri.parse(item.output), result, content_type=images.content_type(suffix))
             return success(item, picture, result, ms=watch.ms)
 
-        return outcome_of(complete, job_id=chunk.job_id, item=item, watch=watch, recovered=self._recovered)
+        return outcome_of(
+            complete,
+            job_id=chunk.job_id,
+            item=item,
+            watch=watch,
+            recovered=self._recovered,
+            waits=lambda: None,  # its chunks take no time
+        )
 
 
 class Grey(Work):

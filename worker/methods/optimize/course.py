@@ -122,6 +122,7 @@ class Optimization:
             item=course.item,
             watch=course.watch,
             recovered=self._recovered,
+            waits=course.steering.touch,
         )
         if outcome is not None and not outcome.retryable:
             _try(lambda: self._blobs.delete(course.checkpoint), course, "its checkpoint cannot be removed")

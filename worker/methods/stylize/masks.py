@@ -53,7 +53,13 @@ class Masks:
             if mask is None or all(own):
                 return None
             label = f"job {chunk.job_id} {name}"
-            return retried(lambda: self._read(mask, name, place), label=label, what=name, recovered=self._recovered)
+            return retried(
+                lambda: self._read(mask, name, place),
+                label=label,
+                what=name,
+                recovered=self._recovered,
+                waits=place.touch,
+            )
 
         return Weights(
             photo=of_all(options.mask, [item.mask for item in items], "mask"),

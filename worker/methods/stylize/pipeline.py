@@ -138,6 +138,7 @@ class Pipeline:
             item=item,
             watch=image.watch,
             recovered=self._recovered,
+            waits=run.touch,
         )
 
     def _complete(self, image: Image) -> ItemOutcome:

@@ -58,6 +58,7 @@ class StylizeTask(ChunkTask[StylizeChunk]):
                 label=label,
                 what="style",
                 recovered=self._recovered,
+                waits=report.touch,
             )
         except NstError as error:
             _log.error("%s: %s", label, error)

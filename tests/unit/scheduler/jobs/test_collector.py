@@ -2,6 +2,7 @@
 
 import pytest
 from prometheus_client import CollectorRegistry
+from sqlalchemy import update
 
 from nst_core.client.resources.items import ItemStatus
 from nst_core.client.resources.jobs import JobStatus, StopReason
@@ -13,6 +14,7 @@ from scheduler.jobs.item_times import ItemTimes
 from scheduler.store.chunks import Chunk
 from scheduler.store.database import Database
 from scheduler.store.jobs import update_job
+from scheduler.store.tables import chunks
 from tests.unit.scheduler.kit import ManualClock, add_job, change, chunk_of, items_of, job_of, send_all
 
 LEASE_S, BACKOFF_S = 30.0, 2.0
@@ -133,6 +135,17 @@ def test_a_passing_fault_is_tried_again_after_a_pause(
     assert send_all(database, now=clock.now + BACKOFF_S - 0.1) == []
     (second,) = send_all(database, now=clock.now + BACKOFF_S)
     assert second.attempt == chunk.attempt + 1
+
+
+@pytest.mark.parametrize(("deaths", "pause_s"), [(0, 0.0), (1, LEASE_S)])
+def test_a_suspect_chunk_that_a_worker_could_not_begin_leaves_its_slot_to_others_for_a_while(
+    collector: ChunkCollector, database: Database, chunk: Chunk, clock: ManualClock, deaths: int, pause_s: float
+) -> None:
+    with database.write() as connection:
+        connection.execute(update(chunks).where(chunks.c.id == chunk.id).values(deaths=deaths))
+    collector.apply(finished(chunk))
+    assert send_all(database, now=clock.now + pause_s - 0.1) == []
+    assert len(send_all(database, now=clock.now + pause_s)) == 1
 
 
 def test_the_last_attempt_fails_the_item(

@@ -269,6 +269,64 @@ def test_self_test_waits_for_a_large_photo_as_long_as_the_engine_proceeds(
     go.set()
 
 
+def test_work_gives_signs_while_its_worker_is_tested_behind_a_large_photo(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("engine._SIGN_S", "health._PAUSE_S"):
+        monkeypatch.setattr(f"worker.runtime.{module}", 0.02)
+    painting, go = Event(), Event()
+
+    def paint() -> None:
+        painting.set()
+        assert go.wait(WAIT_S)
+
+    def fail() -> None:
+        raise EngineError("It broke.")
+
+    stylizer = EagerStylizer.load(shipped_styles()[0].weights())
+    health = Health(SelfTest(lambda: stylizer, engine=engine), ill_after_s=ILL_S, leave=lambda reason: None)
+    signs = [0, 0]
+
+    def work(number: int) -> None:
+        def sign() -> None:
+            signs[number] += 1
+
+        with pytest.raises(EngineError):
+            retried(fail, label="a", what="image", recovered=lambda problem: health.recovered(), waits=sign)
+
+    engine.submit(paint)
+    assert painting.wait(WAIT_S)
+    # One of them waits for the test, which waits for the photo; the other one for the first.
+    threads = [Thread(target=work, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + WAIT_S
+    while min(signs) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert min(signs) >= 3
+    go.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_work_gives_signs_while_its_worker_is_ill(rig: Rig) -> None:
+    signs: list[None] = []
+    rig.failures = 3
+    left = [True]
+
+    def work() -> bool:
+        if left:
+            left.clear()
+            raise EngineError("It broke.")
+        return True
+
+    def recovered(problem: NstError) -> bool:
+        return rig.health.recovered()
+
+    assert retried(work, label="a", what="image", recovered=recovered, waits=lambda: signs.append(None))
+    assert len(signs) == 3
+
+
 def test_the_start_and_the_end_of_an_illness_are_told(rig: Rig) -> None:
     rig.failures = 2
     assert do(rig, failing(MemoryError())) == "done"

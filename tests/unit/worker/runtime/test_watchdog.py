@@ -2,6 +2,7 @@
 
 import logging
 import signal
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event
 
@@ -84,6 +85,28 @@ def test_one_call_of_the_engine_that_does_not_end_is_stuck(rig: Rig) -> None:
     assert rig.watchdog.stuck() is None
     rig.engine_busy_s = STUCK_S + 1
     assert "the engine" in (rig.watchdog.stuck() or "")
+
+
+def test_a_look_that_fails_does_not_blind_those_after_it() -> None:
+    rig = Rig()
+
+    def no_memory() -> bool:
+        raise MemoryError
+
+    watchdog = Watchdog(
+        stuck_after_s=STUCK_S,
+        engine_busy_s=lambda: rig.engine_busy_s,
+        is_silent=no_memory,
+        clock=rig.clock,
+        leave=rig.codes.append,
+    )
+    for _ in range(200):
+        rig.clock.now += 5
+        rig.engine_busy_s += 5
+        if not rig.codes:
+            with suppress(MemoryError):
+                watchdog.look()
+    assert rig.codes == [EX_TEMPFAIL]
 
 
 def test_work_is_stuck_when_no_part_of_it_completes_for_long(rig: Rig) -> None:
