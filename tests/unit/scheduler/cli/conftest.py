@@ -3,12 +3,10 @@
 import io
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from nst_core.client import Client
 from scheduler.cli.app import run
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api
 
@@ -55,7 +53,7 @@ def _nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the client of commands not wait between its tries."""
-    monkeypatch.setattr("nst_core.client.Client", partial(Client, sleep=lambda seconds: None))
+    monkeypatch.setattr("scheduler.cli.transfer.files.pause", lambda seconds: None)
 
 
 @pytest.fixture
