@@ -76,7 +76,7 @@ TESTED_ELSEWHERE = (
     ),
     ("scheduler/retention", "removal retention", "integration/test_deletion.py"),
     ("scheduler/runs", "files finish losses requests service tidy", "integration/runs/test_segments.py"),
-    ("scheduler/runs", "forks", "integration/runs/test_changes.py"),
+    ("scheduler/runs", "forks", "integration/runs/test_forks.py"),
     ("scheduler/store", "errors", "integration/test_database.py"),
     ("scheduler/store", "events", "integration/test_events.py"),
     ("scheduler/store", "items jobs", "integration/test_queue.py"),
