@@ -122,20 +122,20 @@ def broker(redis_server: BrokerSettings) -> Iterator[Broker]:
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageSettings]:
-    """A real S3 server."""
+    """A real S3 server, with a bucket."""
     port, secret = free_port(), secrets.token_hex(16)
+    settings = StorageSettings(
+        s3_endpoint=f"http://{HOST}:{port}", s3_access_key=SecretStr("nst"), s3_secret_key=SecretStr(secret)
+    )
     with run_server(s3_command(port, tmp_path_factory.mktemp("s3")), port, s3_env("nst", secret)):
-        yield StorageSettings(
-            s3_endpoint=f"http://{HOST}:{port}", s3_access_key=SecretStr("nst"), s3_secret_key=SecretStr(secret)
-        )
+        BlobStore(settings).ensure_bucket()
+        yield settings
 
 
 @pytest.fixture(scope="session")
 def blobs(s3_server: StorageSettings) -> BlobStore:
-    """A store whose bucket exists. It is shared, because a client takes 200 ms to make. Tests use own prefixes."""
-    store = BlobStore(s3_server)
-    store.ensure_bucket()
-    return store
+    """A store that all tests share, because a client takes 200 ms to make. Tests use own prefixes."""
+    return BlobStore(s3_server)
 
 
 @pytest.fixture(params=["sync", "async"])
