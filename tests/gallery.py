@@ -18,6 +18,7 @@ from nst_core.images import encode
 from nst_core.inference.blend import Weight
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.forms import NO_FORMS, Levels
+from nst_core.inference.painted_faces import with_painted_faces
 from nst_core.inference.painting import in_strokes
 from nst_core.inference.planes import planes
 from nst_core.inference.selection import choose
@@ -91,16 +92,25 @@ class Sample:
 
 def painted(sample: Sample, look: Look, stylizer: Stylizer) -> Pixels:
     """Return a photo as jobs paint it with `look: gallery`."""
+
+    def paint(copy: Pixels) -> Pixels:
+        result: Pixels = stylizer(copy[None])[0]
+        return result
+
     picture = in_strokes(
         sample.photo,
         look.stroke,
-        lambda copy: stylizer(copy[None])[0],
+        paint,
         forms={None: None, "none": NO_FORMS, "planes": sample.forms}[look.forms],
         broad=sample.broad,
         min_side_px=stylizer.min_side_px,
     )
-    kept = sample.protection if look.faces == "protect" else None
-    return picture if kept is None else toned(sample.photo, picture, kept.weight, kept.near)
+    kept, drawing = sample.protection, sample.photo
+    if kept is None or look.faces not in ("fine", "protect"):
+        return picture
+    if look.faces == "fine":
+        drawing = with_painted_faces(drawing, kept.faces, look.stroke, paint, min_side_px=stylizer.min_side_px)
+    return toned(drawing, picture, kept.weight, kept.near)
 
 
 def page(styles: list[ShippedStyle]) -> str:

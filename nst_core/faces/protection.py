@@ -26,6 +26,8 @@ _LARGER, _SMALL = 1.5, (0.04, 0.08)
 _SOFT, _AWAY = (0.5, 1.25), (1.0, 1.3)
 #: The same for what is near a face: its hair, neck and some of what is behind it.
 _NEAR = (1.6, 2.0)
+#: The same for what is painted as a face.
+_FACE = (0.95, 1.35)
 #: Longest side of a plane, which is stretched to the photo: its edges are soft.
 _PLANE_PX = 640
 
@@ -37,6 +39,7 @@ class Protection:
     #: See `protect` and `near_faces`.
     weight: Weight
     near: Weight
+    faces: tuple[Face, ...]
 
     @classmethod
     def of(
@@ -46,7 +49,7 @@ class Protection:
         if not faces:
             return None
         near = near_faces(faces, height=height, width=width, opacity=opacity)
-        return cls(protect(faces, height=height, width=width), near)
+        return cls(protect(faces, height=height, width=width), near, tuple(faces))
 
 
 def protect(faces: Sequence[Face], *, height: int, width: int) -> Weight:
@@ -60,6 +63,20 @@ def without_faces(faces: Sequence[Face], *, height: int, width: int) -> Weight:
     """Return where a photo has no faces, H' x W' to be stretched to height x width: 0 on faces, 255 around them."""
     shares = _shares(faces, (height, width), (0.0, 0.0), _AWAY)
     result: Weight = np.rint(255 * shares).astype(np.uint8)
+    return result
+
+
+def around(face: Face, *, height: int, width: int) -> tuple[slice, slice]:
+    """Return the rows and columns of a height x width photo that a face is painted in; see `alone`."""
+    left, top, right, bottom = map(round, (face.left, face.top, face.right, face.bottom))
+    across, down = max(1, right - left), max(1, bottom - top)
+    rows = _near((top + bottom) / 2 - _UP * down, _FACE[1] * _DOWN * down, height)
+    return rows, _near((left + right) / 2, _FACE[1] * _ACROSS * across, width)
+
+
+def alone(face: Face, *, height: int, width: int) -> Weight:
+    """Return where a photo has a face, H' x W' to be stretched to height x width: 255 on the face, 0 around it."""
+    result: Weight = np.rint(255 * (1 - _shares([face], (height, width), (0.0, 0.0), _FACE))).astype(np.uint8)
     return result
 
 

@@ -21,7 +21,7 @@ Stroke = Annotated[float, Field(ge=0.5, le=4, strict=True)] | Literal["auto", "f
 #: What a picture shows in flat parts of the photo. See `nst_core.inference.planes`.
 Forms = Literal["none", "planes"]
 #: What becomes of faces. See `nst_core.faces.protection`.
-Faces = Literal["paint", "protect"]
+Faces = Literal["paint", "fine", "protect"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,8 @@ class StylizeOptions:
     #: s3:// address of a picture that says where photos are painted: white is painted, black is the photo. Stretched to
     #: the size of each photo. None: everywhere.
     mask: str | None = None
-    #: protect: faces are drawn as in the photo, so that they stay faces; paint, and None: as everything else.
+    #: protect: faces are drawn as in the photo, so that they stay faces. fine: and large ones in fine strokes.
+    #: paint, and None: as everything else.
     faces: Faces | None = None
     #: Parts of the photos in other styles; later ones lie over earlier ones. See `nst_core.inference.regions`.
     regions: tuple[Region, ...] = ()

@@ -9,7 +9,7 @@ from nst_core.protocol.codec import load
 
 _EXPLAINED = (
     "A look is an object. Its fields are stroke, a number from 0.5 to 4, auto, fine or varied; forms, none or planes; "
-    "and faces, paint or protect."
+    "and faces, paint, fine or protect."
 )
 
 

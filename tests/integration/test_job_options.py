@@ -153,7 +153,7 @@ def test_workers_are_told_the_masks_of_a_job_and_of_its_photos(client: TestClien
 
 
 def test_workers_are_told_what_becomes_of_faces(client: TestClient, rig: Rig) -> None:
-    jobs = {submit(client, rig, faces=faces): faces or "paint" for faces in ("paint", "protect", None)}
+    jobs = {submit(client, rig, faces=faces): faces or "paint" for faces in ("paint", "fine", "protect", None)}
     assert {chunk.job_id: chunk.options.faces for chunk in dispatch(rig)} == jobs
 
 

@@ -30,7 +30,7 @@ _MAX_COUNT = 10**9
 _MAX_SECONDS = 10 * 366 * 24 * 3600
 #: How exact the results of a job are.
 Precision = Literal["auto", "exact"]
-Faces = Literal["paint", "protect"]
+Faces = Literal["paint", "fine", "protect"]
 #: How many times as long as the painted picture's the sides of a result can be.
 Upscale = Literal[1, 2, 4]
 #: Sizes of strokes that are no number.
@@ -207,8 +207,9 @@ class JobTerms(BaseModel):
     faces: Faces | None = Field(
         None,
         description="protect: faces are found and drawn as in the photo, in the colours and the light of the picture, "
-        "so that they can be recognised. paint: they are painted as everything else. Default: as `look` says, or else "
-        "paint. Only for the method feedforward.",
+        "so that they can be recognised. fine: the same, with large faces painted in finer strokes than the rest. "
+        "paint: they are painted as everything else. Default: as `look` says, or else paint. Only for the method "
+        "feedforward.",
     )
     precision: Precision = Field(
         "auto",

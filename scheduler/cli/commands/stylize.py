@@ -91,7 +91,10 @@ _Regions = Annotated[
 ]
 _Faces = Annotated[
     Faces | None,
-    typer.Option(help="protect: faces are drawn as in the photo, in the colours of the picture."),
+    typer.Option(
+        help="protect: faces are drawn as in the photo, in the colours of the picture. fine: large faces are painted, "
+        "in finer strokes than the rest, and small ones are drawn. paint: faces are painted as everything else."
+    ),
 ]
 _Precision = Annotated[
     Precision, typer.Option(help="exact: the same bytes on every machine with the same kind of processor; slower.")

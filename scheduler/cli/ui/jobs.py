@@ -82,7 +82,7 @@ def _options(job: Job) -> str:
         known = [f"{name} {config[name]}" for name in ("iterations", "size_px", "color") if name in config]
         parts = [f"preset {job.optimize.preset}", *known]
     parts += ["colours kept"] if job.preserve_color else []
-    parts += ["faces protected"] if job.faces == "protect" else []
+    parts += {"protect": ["faces protected"], "fine": ["faces in fine strokes"]}.get(job.faces or "", [])
     parts += ["exact"] if job.precision == "exact" else []
     parts += [f"look {job.look}"] if job.look is not None else []
     stroke = f"{job.stroke:g}" if isinstance(job.stroke, float) else job.stroke

@@ -43,7 +43,7 @@ class Feedforward(Method):
         return [Source(styles=styles, uri=mask, pointer=pointer) for pointer, mask in masks.items() if mask is not None]
 
     def report(self, spec: JobSpec, style: StyleRef) -> dict[str, Any]:
-        """Return the version of the style, and its strokes, forms, protected faces and regions, if there are any."""
+        """Return the version of the style, and its strokes, forms, kept faces and regions, if there are any."""
         options = spec.options_of(style)
         faces = None if options.faces == "paint" else options.faces
         marks = {"stroke": options.stroke, "forms": options.forms, "faces": faces}

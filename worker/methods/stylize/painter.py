@@ -13,6 +13,7 @@ from nst_core.faces.protection import Protection, without_faces
 from nst_core.images import Picture
 from nst_core.inference.blend import Weight, blend
 from nst_core.inference.forms import NO_FORMS, Levels
+from nst_core.inference.painted_faces import with_painted_faces
 from nst_core.inference.painting import in_strokes
 from nst_core.inference.planes import planes
 from nst_core.inference.regions import EVERYWHERE, paint_region, seen
@@ -29,6 +30,8 @@ from worker.methods.stylize.masks import Weights
 from worker.runtime.engine import Engine
 
 _T = TypeVar("_T")
+#: With these options, faces stay faces.
+_KEPT = ("fine", "protect")
 
 
 class Painter:
@@ -49,7 +52,7 @@ class Painter:
         options, weight = image.run.chunk.options, weights.photo
         if options.strength == 0.0:
             return picture
-        finds_faces = options.faces == "protect" or options.forms == "planes" or options.stroke == "varied"
+        finds_faces = options.faces in _KEPT or options.forms == "planes" or options.stroke == "varied"
         faces = self._on_engine(image, lambda: self._faces(image, picture.rgb)) if finds_faces else ()
         with image.watch:
             plan = _Plan.of(picture, weight, faces, options)
@@ -92,12 +95,23 @@ class Painter:
             rgb = blend(photo, rgb, strength=strength, preserve_color=options.preserve_color)
             if (kept := plan.kept) is None:
                 return rgb
-            # A picture in the photo's colours and light has its tones already.
-            if options.preserve_color:
-                return blend(photo, rgb, weight=kept.weight)
             # The tones of a weak picture are near to the photo's own. Towards 0, the result is to be the photo.
             share = mixed_share(options.strength, fades=True)
-            return toned(photo, rgb, kept.weight, kept.near, share=share)
+            drawing = photo
+            if options.faces == "fine":
+                drawing = with_painted_faces(
+                    photo,
+                    kept.faces,
+                    options.stroke,
+                    paint,
+                    strength=share,
+                    preserve_color=options.preserve_color,
+                    min_side_px=network.min_side_px,
+                )
+            # A picture in the photo's colours and light has its tones already.
+            if options.preserve_color:
+                return blend(drawing, rgb, weight=kept.weight)
+            return toned(drawing, rgb, kept.weight, kept.near, share=share)
 
     def _enlarged(self, image: Image, picture: Picture) -> Picture:
         """Return a painted picture in the size of its result."""
@@ -135,7 +149,7 @@ class _Plan:
     forms: Levels | None
     #: Where strokes may be broad.
     broad: Weight | None
-    #: The faces that are drawn as the photo has them.
+    #: The faces that stay faces.
     kept: Protection | None
 
     @classmethod
@@ -147,7 +161,7 @@ class _Plan:
         height, width = picture.rgb.shape[:2]
         away = without_faces(faces, height=height, width=width) if faces else None
         protection = None
-        if options.faces == "protect":
+        if options.faces in _KEPT:
             protection = Protection.of(faces, height=height, width=width, opacity=picture.alpha)
         forms = NO_FORMS if options.forms == "none" else None
         if options.forms == "planes":

@@ -216,13 +216,15 @@ class Pipeline:
 def room_of(options: StylizeOptions, pixels: int) -> int:
     """Return the room of a photo with so many pixels: that of two pictures of it.
 
-    There is one more with regions, one with planes, and one with strokes of several sizes. For strokes of another size
-    the network paints a copy, with planes or without. An enlarged result is beside the photo and the painted picture.
+    There is one more with regions and one with planes. While the network paints there is one more with strokes of
+    several sizes; for strokes of another size it paints a copy, with planes or without. Then there is one with
+    faces in fine strokes. An enlarged result is beside the photo and the painted picture.
     """
     has_planes = options.forms == "planes"
-    pictures: float = 2 + (options.stroke == "varied") + bool(options.regions) + has_planes
+    painting: float = options.stroke == "varied"
     if isinstance(options.stroke, float) and options.stroke != 1:
-        pictures += (2 + has_planes) / options.stroke**2
+        painting = (2 + has_planes) / options.stroke**2
+    pictures = 2 + bool(options.regions) + has_planes + max(painting, options.faces == "fine")
     if options.upscale > 1:
         pictures = max(pictures, 2 + options.upscale**2)
     return int(pixels * pictures / 2)

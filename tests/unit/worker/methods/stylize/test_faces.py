@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from nst_core.faces.face import Face
 from nst_core.faces.protection import near_faces, protect
 from nst_core.inference.blend import blend
 from nst_core.inference.forms import with_forms
+from nst_core.inference.painted_faces import with_painted_faces
 from nst_core.inference.painting import in_strokes
 from nst_core.inference.planes import planes
 from nst_core.inference.strength import mixed_share
@@ -82,6 +84,30 @@ def test_faces_are_drawn_in_tones_and_the_rest_is_painted(worker: Pipeline, blob
     np.testing.assert_array_equal(result, toned(PERSON, 255 - PERSON, *places))
     np.testing.assert_array_equal(result[210:], 255 - PERSON[210:])
     assert (result != 255 - PERSON).any()
+
+
+def test_large_faces_are_painted_in_fine_strokes(worker: Pipeline, blobs: BlobStore) -> None:
+    chunk = make_chunk(blobs, [png(PERSON)], options=StylizeOptions(faces="fine", stroke=0.5))
+    result = results(worker, blobs, chunk)[0]
+    faces, drawing = FaceDetector()(PERSON), with_fine_faces(PERSON, stroke=0.5)
+    places = [find(faces, height=256, width=256) for find in (protect, near_faces)]
+    painted = in_strokes(PERSON, 0.5, lambda copy: 255 - copy)
+    np.testing.assert_array_equal(result, toned(drawing, painted, *places))
+    assert (drawing != PERSON).any()
+
+
+def with_fine_faces(photo: Pixels, **options: Any) -> Pixels:
+    return with_painted_faces(photo, FaceDetector()(photo), paint=lambda copy: 255 - copy, **options)
+
+
+def test_fine_faces_of_weak_pictures_in_the_colours_of_the_photo(worker: Pipeline, blobs: BlobStore) -> None:
+    options = StylizeOptions(faces="fine", strength=0.8, preserve_color=True)
+    result = results(worker, blobs, make_chunk(blobs, [png(PERSON)], options=options))[0]
+    share = mixed_share(0.8, fades=True)
+    drawing = with_fine_faces(PERSON, stroke=None, strength=share, preserve_color=True)
+    painted = blend(PERSON, 255 - PERSON, strength=0.8, preserve_color=True)
+    kept = protect(FaceDetector()(PERSON), height=256, width=256)
+    np.testing.assert_array_equal(result, blend(drawing, painted, weight=kept))
 
 
 def test_a_photo_without_faces_is_painted_as_always(worker: Pipeline, blobs: BlobStore) -> None:
