@@ -68,7 +68,8 @@ Send an API key with each request: `Authorization: Bearer nst_…`. Errors are
 `application/problem+json` with a stable `code`; `GET /v1/errors` lists all codes.
 
 Lists are paginated: pass the `last_id` of a page as the `after_id` of the next request.
-You can safely repeat a `POST` request that has an `Idempotency-Key`.
+These requests take an `Idempotency-Key`, and are safe to repeat with the same one: `POST /v1/jobs`,
+`POST /v1/jobs/{job_id}/retry`, `POST /v1/styles` and `POST /v1/runs/{run_id}/fork`.
 """
 
 

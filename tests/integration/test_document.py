@@ -1,6 +1,7 @@
 """The OpenAPI document as an integrator reads it: examples, descriptions, pages."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,6 +70,19 @@ def test_each_route_and_parameter_is_described(document: dict[str, Any]) -> None
             assert parameter.get("description"), (method, path, parameter["name"])
 
 
+@pytest.mark.parametrize("module", ["items", "jobs", "runs", "webhooks"])
+def test_each_field_of_these_resources_is_described(document: dict[str, Any], module: str) -> None:
+    """A field that has a schema of its own is described there."""
+    schemas, seen = document["components"]["schemas"], 0
+    for name, model in models().items():
+        if model.__module__ != f"nst_core.client.resources.{module}" or name not in schemas:
+            continue
+        for field, schema in schemas[name].get("properties", {}).items():
+            seen += 1
+            assert "$ref" in json.dumps(schema) or schema.get("description"), f"{name}.{field}"
+    assert seen > 10
+
+
 def test_each_listing_has_pages(document: dict[str, Any]) -> None:
     listings = [
         (path, operation)
@@ -135,3 +149,13 @@ def test_operations_have_short_unique_names(document: dict[str, Any]) -> None:
 def test_the_document_says_what_the_api_is_and_where(document: dict[str, Any]) -> None:
     assert len(document["info"]["description"]) > 100
     assert document["servers"][0]["url"] == "/"
+
+
+def test_the_document_names_the_requests_that_take_an_idempotency_key(document: dict[str, Any]) -> None:
+    taking = {
+        f"{method.upper()} {path}"
+        for path, method, operation in operations(document)
+        if any(parameter["name"].lower() == "idempotency-key" for parameter in operation.get("parameters", []))
+    }
+    sentence = document["info"]["description"].partition("These requests take an `Idempotency-Key`")[2]
+    assert set(re.findall(r"`(\w+ /[^`]+)`", sentence)) == taking

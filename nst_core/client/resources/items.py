@@ -25,8 +25,8 @@ class ItemStatus(StrEnum):
 class Progress(Resource):
     """How far an item has come that takes many iterations, as the worker last reported."""
 
-    iteration: int
-    iterations: int
+    iteration: int = Field(description="The iterations that are done.")
+    iterations: int = Field(description="The iterations after which it is finished.")
     losses: dict[str, float] = Field({}, description="The weighted terms of the loss.")
     preview: bool = Field(False, description="Whether `/items/{item_id}/preview` has a picture.")
 
@@ -64,20 +64,26 @@ class Item(Resource):
     regions: tuple[str | None, ...] = Field(
         (), description="The addresses of the masks of regions that the manifest gives the photo; null: the job's."
     )
-    style: str
-    status: ItemStatus
+    style: str = Field(description="The style or the blend; for the method optimize, the painting's name.")
+    status: ItemStatus = Field(description="What becomes of the item at the moment, or how it ended.")
     output: str | None = Field(None, description="The address of the result, once the item has succeeded.")
     width: int | None = Field(None, description="In pixels.")
     height: int | None = Field(None, description="In pixels.")
-    bytes: int | None = None
-    sha256: str | None = None
+    bytes: int | None = Field(None, description="The size of the result's file.")
+    sha256: str | None = Field(None, description="The SHA-256 of the result's file, as hex digits.")
     engine: str | None = Field(
         None, description="The engine that made the result; null if the method has no engines, as optimize."
     )
     precision: str | None = Field(None, description="The precision of the engine: fp32, int16, bf16, fp16 or int8.")
-    attempt: int | None = None
-    progress: Progress | None = None
-    error: Failure | None = None
+    attempt: int | None = Field(
+        None,
+        description="How often the item's chunk had been sent to workers when the item ended; null before. Jobs are "
+        "sent in chunks of several items.",
+    )
+    progress: Progress | None = Field(
+        None, description="How far a running item is, for the method optimize; null for others."
+    )
+    error: Failure | None = Field(None, description="Why the item failed.")
     warning: str | None = Field(
         None, description="A sentence if the output may be unexpected, such as the first frame of an animation."
     )

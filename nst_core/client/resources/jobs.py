@@ -118,8 +118,9 @@ class JobInput(Request):
     prefix: Uri | None = Field(None, description="All photos below an address. Sub-folders are kept.")
     manifest: Uri | None = Field(
         None,
-        description='A JSONL object with lines {"input": "s3://…", "custom_id": "…", "mask": "s3://…", '
-        '"regions": ["s3://…"]}.',
+        description='The address of an object that names one photo a line, as {"input": "s3://…", "custom_id": "…", '
+        '"mask": "s3://…", "regions": ["s3://…"]}, where only `input` is required, or as an address alone. A JSON array '
+        "of such objects, or CSV with a column `input`, will do as well. It may be compressed with gzip.",
     )
 
 
@@ -129,8 +130,8 @@ class InputSummary(Resource):
     count: int | None = Field(
         None, description="The number of addresses in `uris`; `GET /v1/jobs/{job_id}/input` lists them."
     )
-    prefix: str | None = None
-    manifest: str | None = None
+    prefix: str | None = Field(None, description="The address below which the photos are.")
+    manifest: str | None = Field(None, description="The address of the object that names the photos.")
 
 
 class _RegionFields(BaseModel):
@@ -178,7 +179,7 @@ class Output(_OutputFields, Request):
 class ResolvedOutput(_OutputFields, Resource):
     """Where the results of a job go, and how they are saved."""
 
-    prefix: str
+    prefix: str = Field(description="The address below which the results are.")
 
 
 class JobTerms(BaseModel):
@@ -194,8 +195,8 @@ class JobTerms(BaseModel):
         1.0,
         ge=0.0,
         le=1.0,
-        description="0 is the photo, 1 the full style. In between, a style of a family is painted with weaker strokes, "
-        "and another one is mixed with the photo.",
+        description="0 is the photo, 1 the full style. Below 1, styles that come with nst, and styles of a family, get "
+        "weaker strokes; others are mixed with the photo.",
     )
     preserve_color: bool = Field(False, description="Keep the photo's colours.")
     mask: Uri | None = Field(
@@ -327,12 +328,12 @@ class RetryRequest(Request):
 class Counts(Resource):
     """The number of items by status; they always sum to `total`."""
 
-    total: int = 0
-    pending: int = 0
-    running: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    cancelled: int = 0
+    total: int = Field(0, description="As far as the input has been read.")
+    pending: int = Field(0, description="They wait for a worker.")
+    running: int = Field(0, description="They are in chunks that workers have started.")
+    succeeded: int = Field(0, description="Their results are in the storage.")
+    failed: int = Field(0, description="They have an error.")
+    cancelled: int = Field(0, description="The job was stopped before their turn.")
 
     @property
     def unfinished(self) -> int:
@@ -340,7 +341,7 @@ class Counts(Resource):
 
 
 class _JobHead(Resource):
-    id: str
+    id: str = Field(description="job_ and 24 hex digits.")
     client_id: str | None = Field(None, description="The id that the client chose, if it did.")
     status: JobStatus
     stop: StopReason | None = Field(None, description="Why the job is being or was stopped.")
@@ -398,10 +399,10 @@ class Job(ResolvedOptions, JobTerms, _JobHead):
     input: InputSummary
     output: ResolvedOutput
     counts: Counts
-    created_at: AwareDatetime
-    started_at: AwareDatetime | None = None
-    finished_at: AwareDatetime | None = None
-    error: Failure | None = None
+    created_at: AwareDatetime = Field(description="When it was submitted.")
+    started_at: AwareDatetime | None = Field(None, description="When a worker began its first chunk.")
+    finished_at: AwareDatetime | None = Field(None, description="When it ended; null again after a retry.")
+    error: Failure | None = Field(None, description="Why the job failed as a whole.")
 
 
 class JobPage(Page[Job, str]):
@@ -414,7 +415,7 @@ class InputEntry(Resource):
     model_config = shown({"id": 0, "uri": "s3://nst/photos/harbour.jpg"})
 
     id: int = Field(description="Its position in the request, from 0.")
-    uri: str
+    uri: str = Field(description="The address of the photo.")
 
 
 class InputPage(Page[InputEntry, int]):
@@ -424,8 +425,8 @@ class InputPage(Page[InputEntry, int]):
 class CheckProblem(Resource):
     """What is wrong with a request, or with one of its photos."""
 
-    code: str
-    message: str
+    code: str = Field(description="Stable, for programs; `GET /v1/errors` lists all codes.")
+    message: str = Field(description="A sentence for people.")
     pointer: str | None = Field(None, description="JSON pointer of the field in the request.")
     line: int | None = Field(None, description="Line of the manifest, from 1, counting blank lines and comments.")
     input: str | None = Field(None, description="The address of the photo.")
@@ -456,7 +457,7 @@ class Check(Resource):
     )
 
     valid: bool = Field(description="The job would be accepted, and at least one item would not fail at once.")
-    photos: int
+    photos: int = Field(description="The number of photos that were found.")
     items: int = Field(description="Photos x styles.")
     failing: int = Field(description="Items that would fail at once.")
     truncated: bool = Field(False, description="There are more photos than were checked.")

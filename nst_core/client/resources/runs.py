@@ -73,7 +73,7 @@ class TrainRequest(Request):
     steps: _Steps | None = Field(None, description="Default: the preset's.")
     stroke: _Stroke = Field(1.0, description="The size of the strokes, relative to the preset's.")
     strength: _Strength = Field(1.0, description="The weight of the style against the photo, relative to the preset's.")
-    seed: int = Field(0, ge=0, le=2**63 - 1)
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="All that is random follows from it.")
     options: Options = Field({}, description="Fields of the preset's config with other values.")
     initial: PinnedStyle | None = Field(
         None,
@@ -113,7 +113,7 @@ class ForkRequest(Request):
     model_config = shown({"steps": 2000, "name": "wheatfield_bold", "strength": 1.5})
 
     steps: _Steps = Field(description="The steps of the new run, which begins at 0.")
-    name: NewStyleName | None = None
+    name: NewStyleName | None = Field(None, description="The name of the new style.")
     step: int | None = Field(
         None, ge=0, le=MAX_STEPS, description="The step of a kept checkpoint. Default: the newest."
     )
@@ -124,32 +124,32 @@ class ForkRequest(Request):
     stroke: _Stroke | None = Field(
         None, description="The size of the strokes, as in a new training. Default: the other run's."
     )
-    publish: bool | None = None
+    publish: bool | None = Field(None, description="Let the style's name stand for the result as soon as there is one.")
 
 
 class Photos(Resource):
     """What a run found out about its training photos."""
 
     count: int = Field(description="The photos that are trained on, skipped ones included.")
-    held_out: int = 0
-    skipped: int = 0
+    held_out: int = Field(0, description="The photos that are not trained on, to measure the style with.")
+    skipped: int = Field(0, description="The photos that cannot be used, such as damaged ones.")
     reasons: dict[str, str] = Field({}, description="Why photos were skipped, by name; the first hundred.")
-    warning: str | None = None
+    warning: str | None = Field(None, description="What may make the result worse, such as few photos.")
 
 
 class KeptCheckpoint(Resource):
     """A checkpoint that is kept; the run can be forked from it."""
 
-    step: int
-    sha256: str
-    uri: str
+    step: int = Field(description="The steps after which it was made.")
+    sha256: str = Field(description="The SHA-256 of the file, as hex digits.")
+    uri: str = Field(description="The address of the file.")
 
 
 class Parent(Resource):
     """The run and the step that a run was forked from."""
 
-    run: str
-    step: int
+    run: str = Field(description="The id of the other run.")
+    step: int = Field(description="The step of the checkpoint that the fork began with.")
 
 
 class Run(Resource):
@@ -208,43 +208,47 @@ class Run(Resource):
         }
     )
 
-    id: str
+    id: str = Field(description="run_ and 24 hex digits.")
     name: str = Field(description="The name of the style.")
-    status: RunStatus
-    step: int
-    steps: int
-    family: str | None = None
-    preset: str
-    stroke: float
-    strength: float | None = None
+    status: RunStatus = Field(description="What becomes of the run at the moment, or how it ended.")
+    step: int = Field(description="The steps that are done.")
+    steps: int = Field(description="The steps at which the training ends.")
+    family: str | None = Field(None, description="The family that the style joins; null: a network of its own.")
+    preset: str = Field(description="The name of the preset; `/v1/training-presets` lists them.")
+    stroke: float = Field(description="The size of the strokes, relative to the preset's.")
+    strength: float | None = Field(
+        None, description="The weight of the style against the photo, relative to the preset's."
+    )
     config: dict[str, Any] = Field(description="The config of the training.")
-    painting: str
-    data: str
-    photos: Photos
-    warning: str | None = None
+    painting: str = Field(description="The address of the run's own copy of the painting.")
+    data: str = Field(description="The address below which the training photos are.")
+    photos: Photos = Field(description="The training photos: until a worker has read them, as they were counted.")
+    warning: str | None = Field(None, description="What may make the result worse, such as few photos.")
     losses: dict[str, float] | None = Field(None, description="The mean weighted losses of the last steps, by term.")
-    steps_per_s: float | None = None
+    steps_per_s: float | None = Field(None, description="The last speed, in steps a second.")
     eta_s: float | None = Field(None, description="Seconds left to train.")
     work_s: float = Field(
         0.0, description="Seconds that workers took for segments that have ended. Waiting and pauses do not count."
     )
     note: str | None = Field(None, description="What the worker does besides training.")
-    worker: str | None = None
-    attempt: int = 0
+    worker: str | None = Field(None, description="The worker that has the present segment.")
+    attempt: int = Field(0, description="The number of segments that were sent to workers, failed ones included.")
     failures: int = Field(0, description="The number of segments in a row that failed.")
-    segments: int = 0
+    segments: int = Field(
+        0, description="The number of segments that were done. A segment is about a minute of training on one worker."
+    )
     checkpoints: tuple[KeptCheckpoint, ...] = Field((), description="The newest 100 that are kept.")
     evaluation: dict[str, Any] | None = Field(None, description="What was measured on the photos that were held out.")
     version: str | None = Field(None, description="The version of the style that was made.")
-    published: bool = False
-    parent: Parent | None = None
-    publish: bool = True
-    exact: bool = False
-    about: dict[str, Any] = Field({})
-    error: Failure | None = None
-    created_at: AwareDatetime
-    started_at: AwareDatetime | None = None
-    finished_at: AwareDatetime | None = None
+    published: bool = Field(False, description="Whether the style's name stands for `version`.")
+    parent: Parent | None = Field(None, description="The run that this one was forked from.")
+    publish: bool = Field(True, description="Whether the style's name is to stand for the result at once.")
+    exact: bool = Field(False, description="Whether the result is reproducible to the byte.")
+    about: dict[str, Any] = Field({}, description="What the request says of the painting, for the style's card.")
+    error: Failure | None = Field(None, description="Why the run failed.")
+    created_at: AwareDatetime = Field(description="When it was submitted.")
+    started_at: AwareDatetime | None = Field(None, description="When a worker began its first segment.")
+    finished_at: AwareDatetime | None = Field(None, description="When it ended; null again if it is continued.")
 
 
 class RunPage(Page[Run, str]):
@@ -266,8 +270,8 @@ class Sample(Resource):
 
     id: str = Field(description="Its file name.")
     name: str = Field(description="The name of the photo.")
-    step: int
-    uri: str
+    step: int = Field(description="The steps of the training after which it was made.")
+    uri: str = Field(description="The address of the picture in the storage.")
     href: str = Field(description="The path at which the API serves the picture.")
 
 

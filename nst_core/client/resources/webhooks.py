@@ -61,8 +61,8 @@ class WebhookRequest(Request):
 
     url: _Url = Field(description="https, a public host, and port 443 or one from 1024 on.")
     types: _Types = Field(("*",), description="Types of events; * stands for all.")
-    description: _Description = ""
-    enabled: bool = True
+    description: _Description = Field("", description="A note for people.")
+    enabled: bool = Field(True, description="Whether events are sent to it.")
 
 
 class WebhookChanges(Request):
@@ -70,9 +70,9 @@ class WebhookChanges(Request):
 
     model_config = shown({"enabled": True})
 
-    url: _Url | None = None
-    types: _Types | None = None
-    description: _Description | None = None
+    url: _Url | None = Field(None, description="https, a public host, and port 443 or one from 1024 on.")
+    types: _Types | None = Field(None, description="Types of events; * stands for all.")
+    description: _Description | None = Field(None, description="A note for people.")
     enabled: bool | None = Field(
         None, description="False also fails the messages that wait to be sent; they may be replayed later."
     )
@@ -89,19 +89,21 @@ class Webhook(Resource):
 
     model_config = shown(_WEBHOOK)
 
-    id: str
-    url: str
+    id: str = Field(description="whk_ and 24 hex digits.")
+    url: str = Field(description="Where the events are sent.")
     types: tuple[str, ...] = Field(description="Types of events; * stands for all.")
-    description: str = ""
-    enabled: bool = True
+    description: str = Field("", description="A note for people.")
+    enabled: bool = Field(True, description="Whether events are sent to it.")
     disabled_reason: Literal["gone", "failing"] | None = Field(
         None, description="gone: the receiver answered 410; failing: no try succeeded for five days."
     )
-    failing_since: AwareDatetime | None = None
+    failing_since: AwareDatetime | None = Field(
+        None, description="When the first of the tries in a row that failed was; null after one that succeeds."
+    )
     old_secret_until: AwareDatetime | None = Field(
         None, description="After a rotation, messages are also signed with the previous secret until this time."
     )
-    created_at: AwareDatetime
+    created_at: AwareDatetime = Field(description="When it was created.")
 
 
 class NewSecret(Webhook):
@@ -115,10 +117,10 @@ class NewSecret(Webhook):
 class Try(Resource):
     """One try to send a message."""
 
-    at: AwareDatetime
+    at: AwareDatetime = Field(description="When it began.")
     status: int | None = Field(None, description="The status of the HTTP answer; null if there was none.")
-    error: str | None = None
-    ms: int = 0
+    error: str | None = Field(None, description="Why there was no answer.")
+    ms: int = Field(0, description="How long it took, in milliseconds.")
 
 
 class Delivery(Resource):
@@ -138,15 +140,17 @@ class Delivery(Resource):
         }
     )
 
-    id: int
+    id: int = Field(description="Its number, which orders deliveries by age.")
     message_id: str = Field(description="The header webhook-id, the same in all tries.")
-    type: str
-    status: DeliveryStatus
+    type: str = Field(description="The type of the event, such as job.completed.")
+    status: DeliveryStatus = Field(description="What becomes of the delivery at the moment, or how it ended.")
     error: str | None = Field(None, description="Why the delivery or the last try failed.")
     tries: tuple[Try, ...] = Field((), description="The last 30, newest last.")
-    next_try_at: AwareDatetime | None = None
-    created_at: AwareDatetime
-    done_at: AwareDatetime | None = None
+    next_try_at: AwareDatetime | None = Field(None, description="When it is tried next; null if it is not.")
+    created_at: AwareDatetime = Field(description="When the event happened, or a test was asked for.")
+    done_at: AwareDatetime | None = Field(
+        None, description="When the receiver accepted the message, or it failed for good; null while it is pending."
+    )
 
 
 class WebhookPage(Page[Webhook, str]):
@@ -162,4 +166,4 @@ class Replayed(Resource):
 
     model_config = shown({"replayed": 3})
 
-    replayed: int
+    replayed: int = Field(description="Their number.")
