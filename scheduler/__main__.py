@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from nst_core.errors import NstError, StorageIdentityError
+from nst_core.extras import install_command
 from nst_core.settings import DecoderSettings, describe, unknown_variables
 from nst_core.system.logs import tell
 
@@ -27,7 +28,7 @@ def main() -> int:
         DecoderSettings()  # otherwise a wrong one would fail the first request with a picture
         run_scheduler(settings)
     except ModuleNotFoundError as error:
-        return _fail(f"the Python package {error.name} is missing; `pip install 'nst[scheduler]'` installs it.")
+        return _fail(f"the Python package {error.name} is missing; {install_command('scheduler')} installs it.")
     except (ValidationError, SettingsError) as error:
         return _fail(describe(error))
     except NstError as error:

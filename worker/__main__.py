@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from nst_core.errors import ConfigError
+from nst_core.extras import install_command
 from nst_core.settings import describe, unknown_variables
 from nst_core.system.c_kernels import build_in_background
 from nst_core.system.files import own_folder, usable_cache_folder
@@ -50,7 +51,7 @@ def main() -> int:
             return 0
         return run_worker(settings)
     except ModuleNotFoundError as error:
-        reason = f"the Python package {error.name} is missing; `pip install 'nst[worker]'` installs it."
+        reason = f"the Python package {error.name} is missing; {install_command('worker')} installs it."
         tell(f"The worker cannot start: {reason}", role="worker")
         return EX_CONFIG
     except (ConfigError, ValidationError, SettingsError) as error:

@@ -12,6 +12,7 @@ from PIL.ImageFile import ImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from nst_core.errors import ImageFormatError
+from nst_core.extras import install_command
 from nst_core.images.picture import Limits
 from nst_core.images.source import Loaded, Source, loaded, opened, split, unless_opaque
 
@@ -123,7 +124,7 @@ def open_heic(data: bytes) -> Source:
     try:
         import pi_heif
     except ImportError:
-        raise ImageFormatError("The image is HEIC; install nst with the extra nst[heic] to read it.") from None
+        raise ImageFormatError(f"The image is HEIC; {install_command('heic')} installs what reads it.") from None
     file: Any = pi_heif.open_heif(data, convert_hdr_to_8bit=True)
 
     def load(_: tuple[int, int]) -> Loaded:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from nst_core.errors import ConfigError
+from nst_core.extras import install_command
 from nst_core.nets.loss_weights import VGG_SOURCES, WeightsSource
 
 #: Options without which a model does not accept the common input, or warns when it is built.
@@ -66,8 +67,8 @@ def _torchvision(name: str) -> tuple[Any, Any]:
         from torchvision.models import feature_extraction  # type: ignore[import-untyped]
     except ImportError as error:
         raise ConfigError(
-            f"The loss network {name!r} is not one of {', '.join(VGG_SOURCES)}, and others need torchvision: "
-            "pip install 'nst[classifiers]'."
+            f"The loss network {name!r} is not one of {', '.join(VGG_SOURCES)}, and others need torchvision; "
+            f"{install_command('classifiers')} installs it."
         ) from error
     return models, feature_extraction
 

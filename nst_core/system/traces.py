@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal, Protocol
 
 from nst_core.errors import ConfigError
+from nst_core.extras import install_command
 from nst_core.metrics import Stage
 from nst_core.system.logs import hide
 
@@ -98,7 +99,7 @@ def sending(service: str, *, instance: str) -> Iterator[None]:
     try:
         from nst_core.system.otlp import Otlp
     except ModuleNotFoundError as error:
-        reason = f"the Python package {error.name} is missing; `pip install 'nst[tracing]'` installs it."
+        reason = f"the Python package {error.name} is missing; {install_command('tracing')} installs it."
         raise ConfigError(f"{name} is set, but {reason}") from None
     for each in _HEADERS:
         # OpenTelemetry logs headers that are not well formed.

@@ -17,5 +17,5 @@ def main() -> None:
         name = (error.name or "").partition(".")[0]
         if name in _OWN:
             raise
-        message = f"nst: error: The Python package {name} is missing. Install the command line with pip install "
-        sys.exit(f"{message}'nst[cli]', a scheduler with 'nst[scheduler]', or all for this machine with 'nst[local]'.")
+        message = f"nst: error: The Python package {name} is missing. In the checkout of nst, pip install '.[cli]' "
+        sys.exit(f"{message}installs the command line, '.[scheduler]' a scheduler, and '.[local]' all of nst.")

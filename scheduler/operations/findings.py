@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
+from nst_core.extras import install_command
+
 if TYPE_CHECKING:
     from pydantic_settings import BaseSettings
 
@@ -118,7 +120,7 @@ class _Running:
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
             extra = _EXTRAS.get(package, "cluster")
-            missing = f"The Python package {package} is not installed here; `pip install 'nst[{extra}]'` installs it."
+            missing = f"The Python package {package} is not installed here; {install_command(extra)} installs it."
             self.end = lambda name: skipped(name, missing)
         except Exception as error:  # noqa: BLE001 - the other checks have to go on
             reason = f"The check itself failed: {type(error).__name__}: {error}"

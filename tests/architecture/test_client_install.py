@@ -52,5 +52,5 @@ def test_the_command_line_names_the_extra_that_it_needs() -> None:
     done = run("from scheduler.cli import main\nmain()\n")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("nst: error: The Python package ")
-    assert "pip install 'nst[cli]'" in done.stderr
+    assert "pip install '.[cli]'" in done.stderr
     assert done.stderr.count("\n") == 1

@@ -310,7 +310,7 @@ def test_checks_whose_packages_are_missing_are_skipped_and_say_so(place: Place) 
     ):
         for name in names:
             assert found[name]["status"] == "skipped"
-            assert f"package {package} is not installed here; `pip install 'nst[{extra}]'`" in found[name]["found"]
+            assert f"package {package} is not installed here; `pip install '.[{extra}]'`" in found[name]["found"]
     assert done.returncode == 1
     problems = [each["check"] for each in found.values() if each["status"] == "problem"]
     assert problems == ["settings_worker"]
@@ -325,4 +325,4 @@ def test_the_command_line_alone_can_be_checked(place: Place) -> None:
     assert found["disk_temporary"]["status"] in ("ok", "warning")
     for name in ("settings_scheduler", "settings_worker", "redis", "storage", "database", "port_api", "engine"):
         assert found[name]["status"] == "skipped", found[name]
-        assert "package pydantic_settings is not installed here; `pip install 'nst[cluster]'`" in found[name]["found"]
+        assert "package pydantic_settings is not installed here; `pip install '.[cluster]'`" in found[name]["found"]

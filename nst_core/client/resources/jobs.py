@@ -119,8 +119,8 @@ class JobInput(Request):
     manifest: Uri | None = Field(
         None,
         description='The address of an object that names one photo a line, as {"input": "s3://…", "custom_id": "…", '
-        '"mask": "s3://…", "regions": ["s3://…"]}, where only `input` is required, or as an address alone. A JSON array '
-        "of such objects, or CSV with a column `input`, will do as well. It may be compressed with gzip.",
+        '"mask": "s3://…", "regions": ["s3://…"]}, where only `input` is required, or as an address alone. A JSON '
+        "array of such objects, or CSV with a column `input`, will do as well. It may be compressed with gzip.",
     )
 
 

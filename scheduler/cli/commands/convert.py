@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nst_core.errors import WeightsError
+from nst_core.extras import install_command
 from nst_core.nets.weights_header import read_config
 from nst_core.styles import WEIGHTS_NAME
 from scheduler.cli.exits import ConversionError
@@ -40,7 +41,8 @@ def weights_of(checkpoint: Path, scratch: Path) -> Weights:
 def _converted(checkpoint: Path, target: Path) -> Weights:
     if importlib.util.find_spec("torch") is None:
         raise ConversionError(
-            f"{checkpoint} must be converted, which needs torch on this machine: pip install 'nst[worker]'."
+            f"{checkpoint} must be converted, which needs torch on this machine; {install_command('worker')} "
+            "installs it."
         )
     command = [sys.executable, "-m", "nst_core.peers", str(checkpoint.absolute()), f"--output={target}"]
     done = subprocess.run(

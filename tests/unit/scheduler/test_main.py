@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
+from nst_core.extras import install_command
 from nst_core.settings import unknown_variables
 from scheduler.__main__ import main
 from scheduler.access.keys import is_api_key
@@ -121,7 +122,7 @@ def test_traces_without_opentelemetry_are_told(
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     monkeypatch.delitem(sys.modules, "nst_core.system.otlp", raising=False)
     assert main() == 78
-    reason = "the Python package opentelemetry is missing; `pip install 'nst[tracing]'` installs it."
+    reason = f"the Python package opentelemetry is missing; {install_command('tracing')} installs it."
     assert told(capsys) == f"OTEL_EXPORTER_OTLP_ENDPOINT is set, but {reason}"
 
 
@@ -135,7 +136,7 @@ def test_a_package_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, caps
 
     monkeypatch.setattr(builtins, "__import__", without)
     assert main() == 78
-    assert told(capsys) == "the Python package uvicorn is missing; `pip install 'nst[scheduler]'` installs it."
+    assert told(capsys) == f"the Python package uvicorn is missing; {install_command('scheduler')} installs it."
 
 
 def test_a_bootstrap_key_can_be_made(capsys: pytest.CaptureFixture[str]) -> None:

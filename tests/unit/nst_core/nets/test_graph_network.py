@@ -162,6 +162,6 @@ def test_the_error_asks_for_torchvision_if_it_is_missing(monkeypatch: pytest.Mon
     missing: dict[str, Any] = {name: None for name in sys.modules if name.split(".")[0] == "torchvision"}
     for name in missing:
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
-    with pytest.raises(ConfigError, match=r"pip install 'nst\[classifiers\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[classifiers\]'"):
         load_loss_network(["layer1"], name="resnet18")
     assert load_loss_network(["relu1_1"]).layers == ("relu1_1",)

@@ -5,6 +5,7 @@ from threading import Event
 
 from pydantic_settings import BaseSettings
 
+from nst_core.extras import install_command
 from scheduler.operations.findings import Check, Finding, Status, ok, problem, read, run_all
 
 
@@ -59,5 +60,6 @@ def test_a_missing_package_and_wrong_settings_skip_a_check() -> None:
 
     found = run_all([Check(names=("a",), run=load), Check(names=("b",), run=use)])
     assert [each.status for each in found] == [Status.SKIPPED] * 2
-    assert found[0].found == "The Python package torch is not installed here; `pip install 'nst[worker]'` installs it."
+    missing = f"The Python package torch is not installed here; {install_command('worker')} installs it."
+    assert found[0].found == missing
     assert found[1].found.startswith("The settings that it needs are not valid (NST_")

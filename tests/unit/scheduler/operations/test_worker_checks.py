@@ -3,6 +3,7 @@
 import json
 import sys
 
+from nst_core.extras import install_command
 from scheduler.operations.findings import Status
 from scheduler.operations.worker_checks import check_worker
 
@@ -34,6 +35,7 @@ def test_a_probe_that_hangs_is_ended() -> None:
 
 
 def test_without_torch_both_are_skipped() -> None:
-    reason = "The worker cannot start: the Python package torch is missing; `pip install 'nst[worker]'` installs it."
+    missing = f"the Python package torch is missing; {install_command('worker')} installs it."
+    reason = f"The worker cannot start: {missing}"
     skipped = found(f"import sys; sys.exit({reason!r})")
     assert skipped == [("engine", Status.SKIPPED, None, reason), ("kernels", Status.SKIPPED, None, reason)]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from nst_core.extras import install_command
 from nst_core.nets.weights import load_transformer_bytes
 from nst_core.peers.detect import identify
 from scheduler.cli.exits import ExitCode
@@ -111,7 +112,7 @@ def test_without_torch_the_error_says_what_to_install(
     (tmp_path / "candy.pth").write_bytes(b"PK")
     code, _, err = here("styles", "import", str(tmp_path / "candy.pth"), "--name", "candy")
     assert code == ExitCode.LOCAL
-    assert "needs torch on this machine: pip install 'nst[worker]'. (conversion_failed)" in err
+    assert f"needs torch on this machine; {install_command('worker')} installs it. (conversion_failed)" in err
 
 
 def test_a_failed_conversion_is_reported_with_its_exit_code(
