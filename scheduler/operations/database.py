@@ -1,5 +1,6 @@
 """`nst db`: which version the schema of the database has, and its migration."""
 
+import os
 from dataclasses import asdict
 
 import typer
@@ -17,6 +18,8 @@ from scheduler.store.database import Database
 from scheduler.store.schemas import Schema, SchemaState
 
 app = typer.Typer(no_args_is_help=True)
+
+_VARIABLE = "NST_DATABASE_URL"
 
 
 @app.command()
@@ -56,8 +59,17 @@ def check(context: typer.Context, as_json: AsJson = False) -> ExitCode:
 
 
 def database_of(session: Session) -> Database:
-    """Return the database of the home folder or of NST_DATABASE_URL; raise ConfigError if the address is not valid."""
-    home = home_of(session, unless="NST_DATABASE_URL")
+    """Return the database of the home folder or of NST_DATABASE_URL.
+
+    Raises ConfigError if there is neither, or if the address is not valid.
+    """
+    home = home_of(session, unless=_VARIABLE)
+    if home is None and _VARIABLE not in os.environ:
+        # The setting has a default, but a new file in the current folder is never what somebody wants to migrate.
+        raise ConfigError(
+            f"Which database? Set {_VARIABLE}, or name a home folder of `nst up` with --home; "
+            f"there is none at {session.home}."
+        )
     try:
         settings = DatabaseSettings() if home is None else DatabaseSettings(database_url=SecretStr(home.database_url))
     except ValidationError as error:

@@ -66,3 +66,19 @@ def test_a_wrong_address_is_one_sentence(nst_here: Run, monkeypatch: pytest.Monk
     code, _, error = nst_here("db", "check")
     assert (code, error.count("\n")) == (ExitCode.FAILED, 1)
     assert "NST_DATABASE_URL names mysql; nst takes SQLite and PostgreSQL. (config_invalid)" in error
+
+
+@pytest.mark.parametrize("command", ["upgrade", "check", "current"])
+def test_without_an_address_and_a_home_folder_nothing_is_made(
+    nst_here: Run, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NST_DATABASE_URL", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    code, _, error = nst_here("db", command)
+    assert (code, error.count("\n")) == (ExitCode.FAILED, 1)
+    assert "Set NST_DATABASE_URL, or name a home folder of `nst up` with --home" in error
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / ".nst").mkdir()
+    assert nst_here("db", "upgrade")[0] == ExitCode.OK
+    assert (tmp_path / ".nst" / "nst.db").exists()
