@@ -26,6 +26,7 @@ from nst_core.inference.stylizer import Pixels, Stylizer
 from nst_core.inference.tones import toned
 from nst_core.styles import SHEET_NAME, ShippedStyle, shipped_styles
 from nst_core.training.sheet import preview_sheet
+from scheduler.domain.cards import trained_steps
 from scheduler.domain.looks import Look, look_of
 from tests.shipped import sample_photos
 
@@ -122,12 +123,11 @@ def _section(style: ShippedStyle) -> str:
     card, measured = style.card, style.card["evaluation"]
     made, look = card["made_from"], card.get("look", {})
     options = "".join(f" --{name} {value}" for name, value in look.items())
-    steps = sum(each["steps"] for each in made["runs"] if each.get("trained") != "identity")
     facts = {
         "shown": f"`nst stylize PHOTO --style {style.name}{options} -o OUT`",
         "painting": f"{card['artist']}, {card['title']}, {card['year']}",
         "rights": card["rights"],
-        "training": f"preset {made['preset']}, {steps:,} steps, stroke {made['stroke']:g}, "
+        "training": f"preset {made['preset']}, {trained_steps(card):,} steps, stroke {made['stroke']:g}, "
         f"strength {made['strength']:g}, palette {card['training']['palette']:g}, {made['photos']['count']:,} photos",
         f"measured on {measured['photos']} other photos": f"content loss {measured['content']:,.0f}, "
         f"style loss {measured['style']:,.0f}, SSIM to the photo {measured['ssim']:.2f}, "

@@ -22,6 +22,27 @@ def completed(card: dict[str, Any], present: dict[str, Any]) -> dict[str, Any]:
     return {name: present[name] for name in names if name in present} | card
 
 
+def trained_steps(card: dict[str, Any]) -> int | None:
+    """Return the steps that a style was trained for, in all of its runs; None if the card does not say.
+
+    A run that taught the network nothing but the identity is none of the style. Cards from clients may say anything.
+    """
+    made_from, training = card.get("made_from"), card.get("training")
+    runs = made_from.get("runs") if isinstance(made_from, dict) else None
+    if isinstance(runs, list):
+        own: list[Any] = [
+            run.get("steps") for run in runs if isinstance(run, dict) and run.get("trained") != "identity"
+        ]
+        if own and all(_is_count(steps) for steps in own):
+            return int(sum(own))
+    steps = card.get("steps") or (training.get("steps") if isinstance(training, dict) else None)
+    return steps if _is_count(steps) else None
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_of_same_painting(card: dict[str, Any], other: dict[str, Any]) -> bool:
     painting = _painting_sha256(card)
     return painting is not None and painting == _painting_sha256(other)

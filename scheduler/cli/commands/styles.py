@@ -26,7 +26,7 @@ def list_styles(context: typer.Context, as_json: AsJson = False) -> None:
 
 @app.command()
 def show(context: typer.Context, text: StyleVersion, as_json: AsJson = False) -> None:
-    """Show everything about one style."""
+    """Show a style and its card: painting, look, training, measurements, sources. --json has every field."""
     session = session_of(context)
     name, version = parse_style(text)
     with session.client() as client:

@@ -2,22 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from nst_core.client.resources.runs import Run, RunStatus
-from scheduler.cli.ui.styles import SHORT, flat
+from scheduler.cli.ui.styles import SHORT, numbers, settings
 from scheduler.cli.ui.tables import fixed, listing, number, page, rest
 from scheduler.cli.ui.times import ago, local_time, span
 from scheduler.cli.ui.words import marked, status_text
 
 #: The statuses in which the last speed is still true.
 _AT_WORK = frozenset({RunStatus.RUNNING, RunStatus.PAUSING, RunStatus.CANCELLING, RunStatus.EVALUATING})
-#: The fields of a config that people look for; --json has all.
-_SHOWN_CONFIG = ("network", "size_px", "batch_size", "style_size_px", "content_layer", "learning_rate", "seed")
 #: Skipped photos whose reasons are shown.
 _SHOWN_REASONS = 5
 
@@ -60,8 +57,8 @@ def _run_rows(run: Run) -> Iterator[tuple[str, RenderableType | None]]:
     yield "worker", run.worker
     yield "work", Text.assemble(f"{run.segments:,} segments, attempt {run.attempt:,}", failures)
     yield "checkpoints", ", ".join(f"{kept.step:,}" for kept in run.checkpoints)
-    yield "config", _config(run.config or {})
-    yield "evaluation", _numbers(run.evaluation or {})
+    yield "config", settings(run.config or {})
+    yield "evaluation", numbers(run.evaluation or {})
     yield "remarks", Text("\n".join(remarks), style="yellow") if (remarks := remarks_of(run)) else None
     yield "version", f"{run.version}  ({'' if run.published else 'not '}published)" if run.version else None
     yield "parent", f"{run.parent.run} at step {run.parent.step:,}" if run.parent else None
@@ -140,18 +137,3 @@ def _preset(run: Run) -> str:
     parts += [f"strength {run.strength:g}"] if run.strength is not None else []
     parts += ["exact"] if run.exact else []
     return ", ".join(parts)
-
-
-def _config(config: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {config[name]}" for name in _SHOWN_CONFIG if name in config)
-
-
-def _numbers(evaluation: dict[str, Any]) -> str:
-    """Return the numbers of an evaluation, with four digits."""
-    texts = []
-    for name, text in flat(evaluation).items():
-        try:
-            texts.append(f"{name} {float(text):.4g}")
-        except ValueError:
-            continue  # lists and sentences are only in --json
-    return ", ".join(texts)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from scheduler.domain.cards import completed, said_in
+from scheduler.domain.cards import completed, said_in, trained_steps
 
 PAINTED: dict[str, Any] = {"made_from": {"painting_sha256": "a" * 64}, "steps": 100}
 PRESENT = PAINTED | {
@@ -34,3 +34,18 @@ def test_a_card_of_another_painting_takes_the_look_alone(made_from: object) -> N
 
 def test_a_look_of_its_own_is_kept_even_if_it_is_empty() -> None:
     assert completed(PAINTED | {"look": {}}, PRESENT)["look"] == {}
+
+
+def test_steps_are_those_of_all_runs_that_taught_the_style() -> None:
+    runs = [{"steps": 2000}, {"steps": 400, "trained": "norms"}, {"steps": 200, "trained": "identity"}]
+    assert trained_steps({"steps": 400, "made_from": {"runs": runs}}) == 2400
+    assert trained_steps({"steps": 400, "made_from": {"runs": []}}) == 400
+    assert trained_steps({"training": {"steps": 500}}) == 500
+
+
+@pytest.mark.parametrize(
+    "card",
+    [{}, {"steps": "many"}, {"training": 3}, {"steps": True}, {"made_from": {"runs": [{"trained": "all"}, 3]}}],
+)
+def test_a_card_that_does_not_say_has_no_steps(card: dict[str, Any]) -> None:
+    assert trained_steps(card) is None

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from nst_core.client.resources.styles import Style, StyleVersion
+from nst_core.styles import shipped_styles
 from scheduler.cli.ui import styles as style_render
 from tests.unit.scheduler.canned_runs import RUN_ID
 from tests.unit.scheduler.cli.ui.screen import lines_of
@@ -40,6 +41,38 @@ def test_a_style_shows_its_look_as_options_of_a_job() -> None:
     for card in (OLD.card, OLD.card | {"look": {"stroke": None}}, OLD.card | {"look": "soft"}):
         lines = lines_of(style_render.style_page(OLD.model_copy(update={"card": card})))
         assert not any("stroke" in line for line in lines)
+
+
+def test_a_shipped_style_shows_its_training_measurements_and_sources() -> None:
+    shipped = next(style for style in shipped_styles() if style.name == "great_wave")
+    lines = lines_of(style_render.style_page(Style(name=shipped.name, version="ab" * 32, card=shipped.card)), 200)
+    shown = {name: rest for name, *rest in (line.split() for line in lines)}
+    assert shown["steps"] == ["2,400"]
+    assert shown["preset"] == ["quick,", "stroke", "1.6,", "strength", "0.7"]
+    assert "loss_over_lbfgs50 1.111" in " ".join(shown["evaluation"])
+    assert "style 7.406e+04" in " ".join(shown["losses"])
+    assert "size_px 384" in " ".join(shown["config"])
+    assert any(line.split()[:3] == ["made", "from", "painting_sha256:"] for line in lines)
+    assert shown["photos:"][:2] == ["count", "1242,"]
+    assert shown["initial_style:"] == ["great_wave"]
+    assert "remarks" not in shown
+
+
+def test_what_a_client_writes_into_a_card_is_shown_as_it_is() -> None:
+    card = {"made_from": "a photo", "evaluation": {"remarks": ["It blots."]}, "steps": "many", "tags": ["a", 1]}
+    lines = lines_of(style_render.style_page(OLD.model_copy(update={"card": card | {"training": [1], "data": {}}})))
+    shown = {tuple(line.split()) for line in lines}
+    assert {("made", "from", "a", "photo"), ("remarks", "It", "blots."), ("steps", "many")} <= shown
+    assert ("tags", "a,", "1") in shown
+
+
+def test_a_run_shows_what_was_asked_for() -> None:
+    made = {"preset": "norms", "family": "painters", "stroke": 1.0, "strength": 1.0, "exact": True, "initial": None}
+    lines = lines_of(style_render.style_page(OLD.model_copy(update={"card": {"made_from": made, "steps": 120}})), 120)
+    shown = [line.strip() for line in lines]
+    assert "preset  norms, family painters, stroke 1.0, strength 1.0, exact" in shown
+    assert "steps  120" in shown
+    assert not any("made from" in line for line in shown)
 
 
 def test_text_is_never_taken_for_markup() -> None:
