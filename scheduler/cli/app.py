@@ -122,8 +122,19 @@ def command_line() -> Any:
     own = list(group.commands.values())
     group.commands.clear()
     for command in (*COMMANDS, *own):
+        command.epilog = _also(command)
         group.add_command(command)
     return group
+
+
+def _also(command: Any) -> str | None:
+    """Return the last line of a command's help: the options before commands that it takes too."""
+    if command.name in ("doctor", "db"):
+        return "Also takes --home: see nst --help."
+    if command.rich_help_panel in (_HERE, _CLUSTER) or not isinstance(command, LazyCommand):
+        return None
+    names = [name for name in _EVERYWHERE if name != _OWN.get(str(command.name))]
+    return f"Also takes {', '.join(names[:-1])} and {names[-1]}: see nst --help."
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -30,7 +30,11 @@ class LazyCommand(TyperCommand):
         if not isinstance(target, typer.Typer):
             app = typer.Typer(add_completion=False)
             app.command(self.name)(target)
-            return get_command(app)
+            command = get_command(app)
+            command.epilog = self.epilog
+            return command
         group = get_group(target)
         group.help = self.help
+        for each in group.commands.values():
+            each.epilog = self.epilog
         return group

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast, get_args
 
 from nst_core.blends import is_blend, parse_blend, styles_of, text_of
@@ -72,6 +72,21 @@ def parse_moment(moment: datetime) -> datetime:
         return in_utc(moment)
     except ConfigError as error:
         raise UsageError(error.message) from error
+
+
+def parse_since(text: str) -> datetime:
+    """Return, in UTC, the time that is given as a duration before now, such as 7d, or as a date or a local time."""
+    text = text.strip()
+    if _SPAN.fullmatch(text.lower()):
+        return datetime.now(UTC) - timedelta(seconds=parse_span(text))
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is neither a duration such as 30m, 12h or 7d, nor a local time such as 2026-12-31 or "
+            "2026-12-31T18:00."
+        ) from None
+    return parse_moment(moment)
 
 
 def parse_span(text: str, *, zero: bool = False) -> float:

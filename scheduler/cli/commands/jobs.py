@@ -1,7 +1,6 @@
 """`nst jobs`: list, show, watch, control and retry jobs, and fetch their results."""
 
 import sys
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -11,11 +10,11 @@ import typer
 from nst_core.client import Client
 from nst_core.client.resources.items import ItemStatus
 from nst_core.client.resources.jobs import Job, JobStatus
-from scheduler.cli.commands.parameters import AsJson, Limit, Yes
+from scheduler.cli.commands.parameters import SINCE, AsJson, Limit, Yes
 from scheduler.cli.deleting import confirm, say_deleted
 from scheduler.cli.exits import ExitCode, UsageError
 from scheduler.cli.following import code_of, fetch_rest, report, see_through, watch_only
-from scheduler.cli.options import parse_labels, parse_span, parse_status
+from scheduler.cli.options import parse_labels, parse_since, parse_status
 from scheduler.cli.session import Session, first, print_json, session_of
 from scheduler.cli.transfer.downloads import Download
 from scheduler.cli.transfer.files import write_whole
@@ -41,7 +40,9 @@ def list_jobs(
     label: Annotated[
         list[str], typer.Option(metavar="KEY=VALUE", help="Only jobs with this label. Can be repeated.")
     ] = [],  # noqa: B006  Typer takes no tuple
-    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only jobs of the last 30m, 2h, 7d.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help=f"Only jobs that were submitted since then: {SINCE}.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
@@ -50,7 +51,7 @@ def list_jobs(
         "status": None if status is None else parse_status(status),
         "method": method,
         "metadata": parse_labels(label),
-        "created_after": None if since is None else datetime.now(UTC) - timedelta(seconds=parse_span(since)),
+        "created_after": None if since is None else parse_since(since),
     }
     with session.client() as client:
         session.show(first(client.jobs, limit, **filters), jobs_table, as_json=as_json)

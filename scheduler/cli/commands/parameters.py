@@ -20,9 +20,18 @@ Labels = Annotated[list[str], typer.Option("--label", metavar="KEY=VALUE", help=
 OwnId = Annotated[
     str | None, typer.Option("--id", help="Your own id for the job. The same command again finds the same job.")
 ]
-Deadline = Annotated[datetime | None, typer.Option(help="Cancel images that have not started by this local time.")]
+#: What `--since` takes.
+SINCE = "30m, 12h or 7d before now, or a local time such as 2026-12-31 or 2026-12-31T18:00"
+Deadline = Annotated[
+    datetime | None,
+    typer.Option(
+        metavar="TIME",
+        help="Cancel images that have not started by this local time: 2026-12-31, or 2026-12-31T18:00:00.",
+    ),
+]
 ExpiresAfter = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Cancel images that have not started after this time: 30m, 2h, 1d.")
+    str | None,
+    typer.Option(metavar="TIME", help="Cancel images that have not started after this time: 30m, 12h, 1.5d, 2w."),
 ]
 MaxFailures = Annotated[int | None, typer.Option(min=0, help="Stop the job when more images than this have failed.")]
 MaxAttempts = Annotated[

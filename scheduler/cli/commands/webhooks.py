@@ -1,16 +1,15 @@
 """`nst webhooks`: send events to an address, and see what became of the messages."""
 
 import time
-from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from nst_core.client import Client
 from nst_core.client.resources.webhooks import Delivery, DeliveryStatus
-from scheduler.cli.commands.parameters import AsJson, Limit
+from scheduler.cli.commands.parameters import SINCE, AsJson, Limit
 from scheduler.cli.exits import ExitCode, UsageError
-from scheduler.cli.options import parse_moment
+from scheduler.cli.options import parse_since
 from scheduler.cli.session import first, session_of
 from scheduler.cli.ui.webhooks import deliveries_table, delivery_line, webhook_page, webhooks_table
 
@@ -122,14 +121,14 @@ def replay(
         int | None, typer.Argument(metavar="[DELIVERY]", help="Default: all failed deliveries.")
     ] = None,
     since: Annotated[
-        datetime | None, typer.Option(help="Only failed deliveries created since this local time.")
+        str | None, typer.Option(metavar="TIME", help=f"Only failed deliveries that were created since then: {SINCE}.")
     ] = None,
 ) -> None:
     """Send one message again, or all that failed. Each keeps its id."""
     session = session_of(context)
     if delivery_id is not None and since is not None:
         raise UsageError("Give a delivery or --since, not both.")
-    moment = None if since is None else parse_moment(since)
+    moment = None if since is None else parse_since(since)
     with session.client() as client:
         if delivery_id is not None:
             client.webhooks.replay(webhook_id, delivery_id)

@@ -116,6 +116,21 @@ def test_every_command_has_a_help_page(nst: Run, command: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["stylize"], "Also takes --url, --api-key and --home: see nst --help."),
+        (["jobs", "list"], "Also takes --url, --api-key and --home: see nst --help."),
+        (["whoami"], "Also takes --url, --api-key and --home: see nst --help."),
+        (["webhooks", "update"], "Also takes --api-key and --home: see nst --help."),
+        (["db", "check"], "Also takes --home: see nst --help."),
+    ],
+)
+def test_the_help_of_a_command_names_the_options_of_all_commands(nst: Run, command: list[str], said: str) -> None:
+    assert said in nst(*command, "--help")[1]
+    assert "Also takes" not in nst("up", "--help")[1]
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["fly"], "No such command 'fly'"),
@@ -128,7 +143,8 @@ def test_every_command_has_a_help_page(nst: Run, command: list[str]) -> None:
         (["optimize", "folder", "c.jpg", "-o", "out.png"], "out.png is one file"),
         (["optimize", "a.jpg", "c.jpg", "-o", "out.gif"], "out.gif cannot be written"),
         (["jobs", "list"], "No API is known"),
-        (["jobs", "list", "--since", "soon"], "is not a duration"),
+        (["jobs", "list", "--since", "soon"], "is neither a duration such as 30m, 12h or 7d, nor a local time"),
+        (["webhooks", "replay", "whk_1", "--since", "2026-13-01"], "is neither a duration"),
         (["jobs", "list", "--label", "album"], "--label takes KEY=VALUE"),
         (["jobs", "results", "j", "--zip", "a.zip", "--errors"], "Give only one of"),
     ],

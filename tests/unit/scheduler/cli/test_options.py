@@ -1,5 +1,7 @@
 """Values of options."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from nst_core.client.resources.jobs import JobStatus
@@ -10,6 +12,7 @@ from scheduler.cli.options import (
     parse_fields,
     parse_labels,
     parse_regions,
+    parse_since,
     parse_span,
     parse_status,
     parse_stroke,
@@ -41,6 +44,20 @@ def test_a_duration_is_a_number_and_a_unit(text: str, seconds: float) -> None:
 def test_what_is_not_a_duration_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"duration|longer"):
         parse_span(text)
+
+
+def test_since_takes_durations_and_times() -> None:
+    ago = (datetime.now(UTC) - parse_since("1.5d")).total_seconds()
+    assert ago == pytest.approx(129_600, abs=60)
+    assert parse_since("2026-12-31") == datetime(2026, 12, 31).astimezone(UTC)
+    assert parse_since("2026-12-31T18:00") == parse_since("2026-12-31 18:00:00")
+    assert parse_since("2026-12-31T18:00:00+02:00") == datetime(2026, 12, 31, 16, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "1y", "0", "2026-02-30", "31.12.2026", "0001-01-01T00:00"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"neither a duration|not a duration|longer|too early"):
+        parse_since(text)
 
 
 def test_zero_is_a_duration_only_where_it_makes_sense() -> None:
