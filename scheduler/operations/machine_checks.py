@@ -64,12 +64,12 @@ def check_port(check: str, host: str, port: int, *, setting: str, package: str) 
         return
     listener = listener_at(port)
     if listener is None:
-        found = f"At {place} listens a process that this user may not see."
+        found = f"A process that this user may not see listens at {place}."
         yield warning(check, "port_unclear", found, f"If it is not the {package} of this machine, change {setting}.")
     elif package in listener.command and _is_of_this_installation(listener.environment):
-        yield ok(check, f"At {place} listens the {package} of this installation (process {listener.pid}).")
+        yield ok(check, f"The {package} of this installation listens at {place} (process {listener.pid}).")
     else:
-        found = f"At {place} listens another process: {listener.pid} ({listener.name})."
+        found = f"Another process listens at {place}: {listener.pid} ({listener.name})."
         yield problem(check, "port_taken", found, f"Stop that process, or change {setting}.")
 
 

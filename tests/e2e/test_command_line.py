@@ -41,7 +41,7 @@ def test_the_doctor_finds_a_running_stack_healthy(home: Path, capfd: pytest.Capt
     assert (code, diagnosis["ok"], diagnosis["home"]) == (ExitCode.OK, True, str(home))
     assert [name for name, each in found.items() if each["status"] == "skipped"] == ["port_metrics"]
     assert found["redis_database"]["found"] == "A scheduler of this installation uses the database 0."
-    assert "listens the scheduler of this installation" in found["port_api"]["found"]
+    assert "The scheduler of this installation listens at" in found["port_api"]["found"]
     assert found["engine"]["found"].startswith("Workers run styles by ")
 
 

@@ -38,7 +38,12 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.", file_okay=False)] = Path(
         "demo-output"
     ),
-    home: Annotated[Path, typer.Option(help="Folder for the data of the demo.", file_okay=False)] = Path(".nst/demo"),
+    home: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for the data of the demo, the sample photos among them. NST_HOME is not used.", file_okay=False
+        ),
+    ] = Path(".nst/demo"),
 ) -> ExitCode:
     """Stylize sample photos with every style.
 

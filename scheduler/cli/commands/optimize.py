@@ -43,7 +43,7 @@ class Color(StrEnum):
 _Inputs = Annotated[
     list[str],
     typer.Argument(
-        metavar="CONTENT... STYLE",
+        metavar="PHOTO... PAINTING",
         help="Photos, folders of photos, s3:// objects, one s3:// prefix or manifest, and last the painting.",
     ),
 ]
@@ -52,7 +52,13 @@ _Style = Annotated[str | None, typer.Option("--style", "-s", help="The painting,
 _Preset = Annotated[str, typer.Option("--preset", "-p", help="See nst presets.")]
 _Size = Annotated[int | None, typer.Option("--size", min=16, help="Longest side of the results, in pixels.")]
 _Iterations = Annotated[int | None, typer.Option(min=1, help="Number of iterations at the last scale.")]
-_Color = Annotated[Color | None, typer.Option(help="Take the colours from the painting (style) or from the photo.")]
+_Color = Annotated[
+    Color | None,
+    typer.Option(
+        help="Colours of the results. style: the painting's; luminance: the photo's own; linear: the painting is "
+        "recoloured like the photo first."
+    ),
+]
 _PreviewEvery = Annotated[int, typer.Option(min=0, help="Number of iterations between two previews; 0: no previews.")]
 _Format = Annotated[Format, typer.Option(help="File format of the results.")]
 

@@ -55,8 +55,8 @@ _Inputs = Annotated[
     list[str],
     typer.Argument(
         metavar="INPUT",
-        help="Photos, folders of photos, s3:// objects, one s3:// prefix, or one s3:// manifest (.jsonl, .json, .csv, "
-        ".tsv or .txt; also with .gz).",
+        help="Photos, folders of photos, s3:// objects, one s3:// prefix, or one s3:// manifest (.jsonl, .ndjson, "
+        ".json, .csv, .tsv or .txt; also with .gz).",
     ),
 ]
 _Styles = Annotated[
@@ -69,7 +69,15 @@ _Styles = Annotated[
     ),
 ]
 _Output = Annotated[str, typer.Option("--output", "-o", help="Folder, s3:// prefix, or for one image a file.")]
-_Strength = Annotated[float, typer.Option(min=0.0, max=1.0, help="0 is the photo, 1 the full style.")]
+_Strength = Annotated[
+    float,
+    typer.Option(
+        min=0.0,
+        max=1.0,
+        help="0 is the photo, 1 the full style. Below 1, styles that come with nst, and styles of a family, get weaker "
+        "strokes; others are mixed with the photo.",
+    ),
+]
 _PreserveColor = Annotated[bool, typer.Option("--preserve-color", help="Keep the colours of the photos.")]
 _Mask = Annotated[
     str | None,

@@ -56,7 +56,9 @@ _Stroke = Annotated[
 ]
 _Strength = Annotated[
     float,
-    typer.Option(min=STRENGTHS[0], max=STRENGTHS[1], help="Weight of the style, relative to the preset."),
+    typer.Option(
+        min=STRENGTHS[0], max=STRENGTHS[1], help="Weight of the style against the photo, relative to the preset."
+    ),
 ]
 _Seed = Annotated[int, typer.Option(min=0, help="Seed of the random numbers.")]
 _Initial = Annotated[
@@ -71,7 +73,8 @@ _Samples = Annotated[
 ]
 _SampleEvery = Annotated[int | None, typer.Option(min=0, help="Number of steps between two samples; 0: no samples.")]
 _HeldOut = Annotated[
-    int | None, typer.Option(min=0, help="Number of photos to keep out of the training, to measure the result.")
+    int | None,
+    typer.Option(min=0, help="Number of photos to keep out of the training, to measure the result. Default: 16."),
 ]
 _Publish = Annotated[
     bool, typer.Option("--publish/--no-publish", help="Make the result the current version of the style.")
