@@ -4,6 +4,7 @@ Each case runs in a separate process. Printed is its peak memory (VmHWM), less i
 With words, only cases whose name has one of them.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -167,7 +168,11 @@ def status_bytes(name: str) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--case"]:
-        print(json.dumps(case(sys.argv[2])))
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.memory", description=__doc__)
+    parser.add_argument("words", metavar="WORD", nargs="*", help="measure only cases whose name has one of these")
+    parser.add_argument("--case", help="measure one case in this process")
+    arguments = parser.parse_args()
+    if arguments.case is not None:
+        print(json.dumps(case(arguments.case)))
     else:
-        main(sys.argv[1:])
+        main(arguments.words)

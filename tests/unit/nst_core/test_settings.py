@@ -55,7 +55,7 @@ def test_a_message_secret_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def documented() -> set[str]:
     """Return the variables of the tables of settings."""
-    pages = [(ROOT / page).read_text() for page in ("README.md", "scheduler/README.md")]
+    pages = [(ROOT / page).read_text() for page in ("README.md", "scheduler/README.md", "worker/README.md")]
     rows = [line.split("|")[1] for page in pages for line in page.splitlines() if line.startswith("| `NST_")]
     return {name for row in rows for name in re.findall(r"`(NST_\w+)`", row)}
 
@@ -63,6 +63,12 @@ def documented() -> set[str]:
 def test_every_documented_variable_is_known() -> None:
     assert len(documented()) > 70
     assert unknown_variables(dict.fromkeys(documented(), "1")) == []
+
+
+@pytest.mark.parametrize("cls", [SchedulerSettings, WorkerSettings, DecoderSettings, LossWeightsSettings])
+def test_every_variable_is_documented(cls: type[BaseSettings]) -> None:
+    prefix = cls.model_config["env_prefix"]
+    assert {f"{prefix}{name}".upper() for name in cls.model_fields} - documented() == set()
 
 
 def test_a_misspelled_variable_is_named_with_the_right_one() -> None:
