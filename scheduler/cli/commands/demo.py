@@ -1,4 +1,4 @@
-"""`nst demo`: a tour of nst with sample photos."""
+"""`nst demo`: every style on sample photos, in one job."""
 
 import time
 from collections.abc import Sequence
