@@ -50,17 +50,17 @@ def check_folder(
 
 def check_port(check: str, host: str, port: int, *, setting: str, package: str) -> Iterator[Finding]:
     """Yield the finding about a port: free, or taken by whom. `package` is what listens there if all is well."""
-    place = f"{host}, port {port},"
+    place = f"port {port} of {host}"
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         socket.create_server((host, port), family=family).close()
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
-            found = f"{place} cannot be used: {error.strerror or error}."
+            found = f"Port {port} of {host} cannot be used: {error.strerror or error}."
             yield problem(check, "port_unusable", found, f"Change {setting}.")
             return
     else:
-        yield ok(check, f"{place} is free.")
+        yield ok(check, f"Port {port} of {host} is free.")
         return
     listener = listener_at(port)
     if listener is None:

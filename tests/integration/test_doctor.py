@@ -181,7 +181,7 @@ def test_limits_of_decoders_are_settings_of_both_roles(place: Place) -> None:
         (full_disk, "disk_cache", "disk_full", "change NST_CACHE_DIR"),
         (no_write_right, "storage_rights", "storage_write_refused", "Give the key s3:PutObject"),
         (wrong_redis_database, "redis_database", "redis_database_wrong", "Let NST_REDIS_URL end with /0"),
-        (port_taken, "port_api", "port_taken", f"another process: {os.getpid()} "),
+        (port_taken, "port_api", "port_taken", f": {os.getpid()} ("),
         (damaged_weights, "weights_other", "weights_damaged", "vgg19-dcbb9e9d.pth"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
