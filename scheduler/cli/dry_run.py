@@ -14,7 +14,7 @@ from scheduler.cli.session import Session
 from scheduler.cli.submitting import MakeRequest
 from scheduler.cli.transfer.inputs import check_not_replaced, find, named
 from scheduler.cli.transfer.photos import Left, Photo
-from scheduler.cli.transfer.pictures import addresses_in, read_pictures
+from scheduler.cli.transfer.pictures import addresses_in, named_after, read_pictures
 from scheduler.cli.transfer.results import Naming
 from scheduler.cli.ui.progress import transfer_bar
 
@@ -52,6 +52,8 @@ def check_job(
         addresses = addresses_in(place.prefix, pictures, read)
         if remote is not None:
             return client.check(make(remote, addresses), objects=False)
+        if pictures and not are_masks:
+            naming = named_after(naming, addresses)
         found = find(session, client, inputs, naming)
         check_not_replaced([*found.photos, *files], found.photos, naming)
         problems = [_left_out(left) for left in found.failed]

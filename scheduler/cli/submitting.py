@@ -10,7 +10,7 @@ from scheduler.cli.following import see_through
 from scheduler.cli.refusals import check_own_id, check_request
 from scheduler.cli.session import Session
 from scheduler.cli.transfer.inputs import named, upload_or_name
-from scheduler.cli.transfer.pictures import addresses_in, read_pictures, send_pictures
+from scheduler.cli.transfer.pictures import addresses_in, named_after, read_pictures, send_pictures
 from scheduler.cli.transfer.results import Naming
 from scheduler.cli.transfer.uploads import Hashed
 from scheduler.cli.ui.jobs import check_page
@@ -51,7 +51,10 @@ def run_job(
     files = read_pictures(session, client, pictures)
     others = [each.photo for each in files]
     # Wrong fields are found without the API, and even before photos are read.
-    make(named(inputs) or JobInput(prefix=_SOMEWHERE), addresses_in(_SOMEWHERE, pictures, files))
+    places = addresses_in(_SOMEWHERE, pictures, files)
+    make(named(inputs) or JobInput(prefix=_SOMEWHERE), places)
+    if pictures and not are_masks:
+        naming = named_after(naming, places)
 
     def check_place(place: Upload, photos: Sequence[Hashed]) -> None:
         first = JobInput(uris=(place.prefix + photos[0].photo.name,))

@@ -7,6 +7,8 @@ from nst_core.errors import ConfigError
 from nst_core.formats import JPEG_SUFFIXES
 from scheduler.domain.addresses import check_key
 
+#: The most characters of a painting's name, which is a part of file names.
+_MAX_PAINTING_NAME = 64
 _PLACEHOLDERS = frozenset({"stem", "index", "style", "ext"})
 
 
@@ -34,3 +36,8 @@ def output_key(template: str, *, input_key: str, index: int, style: str, suffix:
     """Return the name of a result from its template; `index` is the input's place in the job."""
     values = {"stem": PurePosixPath(input_key).stem, "index": f"{index:06d}", "style": style, "ext": suffix}
     return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], template)
+
+
+def style_of_painting(painting: str) -> str:
+    """Return what the style of a painting is called in the names of results: the stem of its address."""
+    return PurePosixPath(painting).stem[:_MAX_PAINTING_NAME]

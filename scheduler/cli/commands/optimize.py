@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
-from pathlib import PurePosixPath
 from typing import Annotated
 
 import typer
@@ -98,7 +97,7 @@ def optimize(
     format = Format(format_of(target, format))
     check_template(name)
     chosen = given(size_px=size_px, iterations=iterations, color=color) | parse_fields(options or ())
-    naming = Naming(format=format, template=name, styles=(PurePosixPath(painting).stem,), target=target)
+    naming = Naming(format=format, template=name, target=target)  # its style is named after the uploaded painting
     terms = job_terms(label, expires_after, deadline, priority=priority, failures=max_failures, attempts=max_attempts)
 
     def request(input: JobInput, paintings: Sequence[str]) -> JobRequest:

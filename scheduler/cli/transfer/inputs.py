@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from nst_core.client import ApiError, Client
@@ -13,6 +14,7 @@ from nst_core.formats import IMAGE_SUFFIXES
 from scheduler.cli.exits import OutputIsInputError, UsageError
 from scheduler.cli.session import Session
 from scheduler.cli.transfer.names import readable
+from scheduler.cli.transfer.own_results import EarlierResults, made_by_jobs
 from scheduler.cli.transfer.photos import Found, Identity, Left, Photo, find_photos, summary
 from scheduler.cli.transfer.results import S3, Naming
 from scheduler.cli.transfer.uploads import Hashed, PlaceCheck, read_photos, send_photos, upload_id_of
@@ -101,7 +103,12 @@ def find(session: Session, client: Client, inputs: Sequence[str], naming: Naming
     """Return the photos that the arguments name, and print which files were skipped."""
     limits = own_limits(client)
     most_bytes = None if limits is None else limits.max_upload_bytes
-    found = find_photos([Path(text) for text in inputs], naming, most_bytes=most_bytes)
+    earlier = None
+    if naming.target.folder is not None and naming.target.folder.is_dir():
+        # Results of other styles may lie among the photos as well.
+        known = [style.name for style in client.styles()]
+        earlier = EarlierResults(naming, known=known, made=partial(made_by_jobs, client, naming.template))
+    found = find_photos([Path(text) for text in inputs], naming, most_bytes=most_bytes, earlier=earlier)
     if found.skipped:
         session.note(summary(found.skipped))
     return found

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from nst_core.formats import HEAD_BYTES, IMAGE_SUFFIXES, suffix_of
 from scheduler.cli.exits import UsageError
 from scheduler.cli.transfer.names import fitted, readable, sound
+from scheduler.cli.transfer.own_results import EARLIER_RESULT, OWN_RESULT, EarlierResults
 from scheduler.cli.transfer.results import Naming
 from scheduler.domain.naming import output_suffix
 
@@ -18,6 +19,7 @@ from scheduler.domain.naming import output_suffix
 Identity = tuple[int, int]
 #: A longer suffix, or one with other characters, is part of a name such as `2026.05.01`.
 _MOST_SUFFIX = 5
+_RESULTS = {OWN_RESULT: "is a result of this command", EARLIER_RESULT: "looks like a result of an earlier command"}
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -67,21 +69,22 @@ class _Candidate:
     status: os.stat_result
 
 
-def find_photos(paths: Sequence[Path], naming: Naming, *, most_bytes: float | None = None) -> Found:
+def find_photos(
+    paths: Sequence[Path], naming: Naming, *, most_bytes: float | None = None, earlier: EarlierResults | None = None
+) -> Found:
     """Return the photos among files and folders. Their names are chosen so that no two have the same result.
 
     Sub-folders are searched, hidden files are not. A folder is searched once, even if links lead to it. The folder of
-    the results, and results of this command next to their photos, are left out. A file that cannot be sent is among
-    `failed`, with the reason. Raises UsageError if a path does not exist, or if there are no photos.
+    the results, and `earlier` results next to their photos (default: those of this command), are left out. A file that
+    cannot be sent is among `failed`, with the reason. Raises UsageError if a path does not exist, or if there are no
+    photos.
     """
     search = _Search(naming, most_bytes)
     for path in paths:
         search.take(path)
     found = search.found
-    names = _Names(naming)
-    for each in search.without_own_results():
+    for each, name in search.named(earlier or EarlierResults(naming)):
         identity = (each.status.st_dev, each.status.st_ino)
-        name = names.free(each.place)
         found.photos.append(Photo(path=each.path, name=name, bytes=each.status.st_size, identity=identity))
     if not found.photos:
         raise UsageError(_nothing(paths, [*found.failed, *found.skipped]))
@@ -113,18 +116,22 @@ class _Search:
         else:
             self._look(path, PurePosixPath(path.name), is_asked_for=True)
 
-    def without_own_results(self) -> list[_Candidate]:
-        """Return the candidates except those that the same command wrote before."""
-        if self._output is None or not self._naming.tells_styles:
-            return self.candidates
-        own = {_entry_of(result) for each in self.candidates for result in self._naming.results_of(str(each.place), 0)}
-        kept = []
-        for each in self.candidates:
-            if _entry_of(each.path) in own:
-                self._leave(self.found.skipped, each.path, "own_result", "is a result of this command")
-            else:
-                kept.append(each)
-        return kept
+    def named(self, earlier: EarlierResults) -> list[tuple[_Candidate, str]]:
+        """Return the candidates with their names, except results of earlier commands.
+
+        Results are recognised by the names of their photos, which may change when a result is left out: so all get
+        their names again, until nothing is left out.
+        """
+        while True:
+            names = _Names(self._naming)
+            named = [(each, names.free(each.place)) for each in self.candidates]
+            files = [(each.path, {each.place, PurePosixPath(name)}) for each, name in named]
+            results = earlier.among(files)
+            if not results:
+                return named
+            for path, code in results.items():
+                self._leave(self.found.skipped, path, code, _RESULTS[code])
+            self.candidates = [each for each in self.candidates if each.path not in results]
 
     def _walk(self, top: Path) -> None:
         """Look at all files below a folder: real folders before links, so that no file is named by a link."""
@@ -273,10 +280,18 @@ def _nothing(paths: Sequence[Path], left: Sequence[Left]) -> str:
 
 
 def summary(left: Sequence[Left], *, shown: int = 3) -> str:
-    """Return files in a few words: `2 skipped: IMG_1.CR2, clip.mov`."""
+    """Return files in a few words, earlier results in a line of their own: `2 skipped: IMG_1.CR2, clip.mov`."""
+    results = [each for each in left if each.code in _RESULTS]
+    others = [each for each in left if each.code not in _RESULTS]
+    lines = [_line(others, "skipped", shown)] if others else []
+    lines += [_line(results, "left out that look like earlier results", shown)] if results else []
+    return "\n".join(lines)
+
+
+def _line(left: Sequence[Left], what: str, shown: int) -> str:
     names = ", ".join(readable(each.path.name) for each in left[:shown])
     rest = f", … ({_suffixes(left)})" if len(left) > shown else ""
-    return f"{len(left):,} skipped: {names}{rest}"
+    return f"{len(left):,} {what}: {names}{rest}"
 
 
 def _suffixes(left: Sequence[Left]) -> str:

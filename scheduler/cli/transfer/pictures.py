@@ -1,6 +1,7 @@
 """Single pictures of a command, such as a painting or samples: files on this machine, or s3:// addresses."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nst_core.client import Client
@@ -11,6 +12,7 @@ from scheduler.cli.transfer.names import readable
 from scheduler.cli.transfer.photos import Left
 from scheduler.cli.transfer.results import S3, Naming
 from scheduler.cli.transfer.uploads import Hashed, read_photos, send_photos
+from scheduler.domain.naming import style_of_painting
 
 
 def read_pictures(session: Session, client: Client, texts: Sequence[str]) -> list[Hashed]:
@@ -51,6 +53,11 @@ def addresses_in(prefix: str, texts: Sequence[str], pictures: Sequence[Hashed]) 
     """Return the s3:// addresses that all `texts` will have if the pictures are uploaded to a place."""
     names = {each.photo.path.resolve(): each.photo.name for each in pictures}
     return [text if text.startswith(S3) else prefix + names[Path(text).resolve()] for text in texts]
+
+
+def named_after(naming: Naming, paintings: Sequence[str]) -> Naming:
+    """Return a naming whose styles are those of paintings, which are given by their s3:// addresses."""
+    return replace(naming, styles=tuple(map(style_of_painting, paintings)))
 
 
 def _refuse(failed: Sequence[Left]) -> None:

@@ -47,11 +47,6 @@ class Naming:
     max_px: int | None = None
 
     @property
-    def tells_styles(self) -> bool:
-        """Whether a result can be recognized by its name."""
-        return "{style}" in self.template
-
-    @property
     def most_stem_bytes(self) -> int:
         """The maximum bytes of the stem of a photo's name, so that no result's name has more than 255 bytes."""
         empty = [output_key(self.template, input_key="", index=0, style=style, suffix="webp") for style in self.styles]

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 from nst_core.client.resources.jobs import JobRequest
@@ -15,10 +14,9 @@ from nst_core.gatys.presets import PRESETS, preset
 from nst_core.protocol.chunks import ChunkMessage, OptimizeChunk, StyleRef
 from scheduler.domain.errors import RequestInvalidError
 from scheduler.domain.jobs import JobSpec
+from scheduler.domain.naming import style_of_painting
 from scheduler.jobs.methods.base import Lookup, Method, Resolved, Source, Window, require
 from scheduler.settings import SchedulerSettings
-
-_MAX_NAME = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,5 +154,4 @@ def _config(request: OptimizeOptions) -> dict[str, Any]:
 
 def _style(painting: str, config: dict[str, Any]) -> StyleRef:
     text = json.dumps([painting, config], sort_keys=True)
-    name = PurePosixPath(painting).stem[:_MAX_NAME]
-    return StyleRef(name=name, version=hashlib.sha256(text.encode()).hexdigest())
+    return StyleRef(name=style_of_painting(painting), version=hashlib.sha256(text.encode()).hexdigest())

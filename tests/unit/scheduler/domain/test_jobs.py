@@ -13,7 +13,7 @@ from nst_core.protocol.chunks import StyleRef, StylizeOptions
 from scheduler.domain.addresses import check_key, is_scratch, scratch_key
 from scheduler.domain.jobs import ChunkStatus, Job, JobOutput, JobSpec, final_status
 from scheduler.domain.looks import Look
-from scheduler.domain.naming import check_name_template, output_key, output_suffix
+from scheduler.domain.naming import check_name_template, output_key, output_suffix, style_of_painting
 
 JOB = Job(
     id="job_1",
@@ -127,6 +127,11 @@ def test_key_that_is_accepted_never_leaves_its_prefix(key: str) -> None:
 def test_output_is_named_by_its_template() -> None:
     name = output_key("{style}/{index}-{stem}.{ext}", input_key="a/b.c.jpg", index=7, style="wave", suffix="png")
     assert name == "wave/000007-b.c.png"
+
+
+def test_the_style_of_a_painting_is_called_after_its_file() -> None:
+    assert style_of_painting("s3://nst/up/starry night.v2.png") == "starry night.v2"
+    assert style_of_painting(f"s3://nst/up/{'x' * 70}.png") == "x" * 64
 
 
 def test_a_stem_that_looks_like_a_placeholder_stays_as_it_is() -> None:

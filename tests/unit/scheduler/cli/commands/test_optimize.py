@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from scheduler.cli.exits import ExitCode
 from tests.unit.scheduler.canned_api import Answer, CannedApi, job_json
 from tests.unit.scheduler.cli.conftest import Run
 from tests.unit.scheduler.cli.submissions import (
     PRESET,
+    photos_in,
     prepare_optimize,
     submitted,
 )
@@ -100,3 +103,16 @@ def test_presets_are_a_table_or_json(api: CannedApi, here: Run) -> None:
     api.on("GET", "/v1/presets", Answer(body={"data": [PRESET]}))
     assert "content + gram; L-BFGS" in here("presets")[1]
     assert json.loads(here("presets", "--json")[1]) == [PRESET]
+
+
+@pytest.mark.parametrize(
+    ("painting", "style"), [("my%2Fnight.png", "my_2Fnight"), ("x" * 70 + ".png", "x" * 64), ("p.q.png", "p.q")]
+)
+def test_results_are_recognised_by_the_name_that_the_painting_has_in_the_upload(
+    api: CannedApi, here: Run, tmp_path: Path, painting: str, style: str
+) -> None:
+    folder = photos_in(tmp_path / "in", "0.jpg", f"0__{style}.jpg")
+    photos_in(tmp_path, painting)
+    prepare_optimize(api)
+    here("optimize", str(folder), str(tmp_path / painting), "-o", str(folder))
+    assert {name for name in api.files if name.startswith("up1/")} == {"up1/0.jpg"}
