@@ -8,7 +8,7 @@ from scheduler.domain.errors import RequestInvalidError
 
 #: The most bytes of a page's entries; a larger entry has a page of its own.
 MAX_PAGE_BYTES = 2 * 2**20
-#: Entries that are read at a time, so that memory does not grow with the size of a page.
+#: Entries that are usually read at a time, so that memory does not grow with the size of a page.
 _BATCH = 50
 _Row = TypeVar("_Row")
 _PageT = TypeVar("_PageT", bound=Page[Any, Any])
@@ -22,17 +22,18 @@ def collect(
     limit: int,
     after_id: str | int | None,
     place: Callable[[_Row], str] | None = None,
+    batch: int = _BATCH,
 ) -> _PageT:
     """Return a page of at most `limit` entries and about MAX_PAGE_BYTES.
 
     `find` takes the maximum number of rows and the id of the row before the first; `make` turns a row into an entry.
     Where the order is not that of the ids, `place` says what to give `find` instead of a row's id: with an id alone,
-    the list could not go on after a row that was deleted.
+    the list could not go on after a row that was deleted. `batch` is the number of rows that are read at a time.
     """
     entries: list[Any] = []
     nbytes, has_more, after = 0, False, after_id
     while not has_more:
-        wanted = min(_BATCH, limit + 1 - len(entries))
+        wanted = min(batch, limit + 1 - len(entries))
         found = find(wanted, after)
         for row in found:
             made = make(row)

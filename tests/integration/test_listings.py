@@ -97,6 +97,20 @@ def test_pages_of_large_entries_end_early_and_nothing_is_lost(client: TestClient
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_page_of_uploaded_files_is_one_listing_of_the_storage(client: TestClient, rig: Rig) -> None:
+    upload_id = client.post("/v1/uploads").json()["id"]
+    paths = sorted(f"sub/{number}.jpg" for number in range(250))
+    for path in paths:
+        assert client.put(f"/v1/uploads/{upload_id}/{path}", content=b"photo").status_code == 201
+    asked: list[object] = []
+    rig.blobs._client.meta.events.register("before-call.s3.ListObjectsV2", lambda **more: asked.append(more))
+    pages = walk(client, f"/v1/uploads/{upload_id}/files", limit=100)
+    assert [len(page) for page in pages] == [100, 100, 50]
+    assert [each["path"] for page in pages for each in page] == paths
+    assert len(asked) == len(pages)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_listing_uses_memory_for_one_page_only(client: TestClient, rig: Rig) -> None:
     for _ in range(20):
         submit(rig, 1000)  # 16 MB of addresses in all

@@ -80,6 +80,7 @@ def list_files(
         lambda each: UploadedFile(path=each[0], bytes=each[1]),
         limit=limit,
         after_id=after_id,
+        batch=limit + 1,  # files are small, and a simple storage looks through all of them for each answer
     )
 
 

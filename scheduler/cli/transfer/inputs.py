@@ -17,7 +17,7 @@ from scheduler.cli.transfer.names import readable
 from scheduler.cli.transfer.own_results import EarlierResults, made_by_jobs
 from scheduler.cli.transfer.photos import Found, Identity, Left, Photo, find_photos, summary
 from scheduler.cli.transfer.results import S3, Naming
-from scheduler.cli.transfer.uploads import Hashed, PlaceCheck, read_photos, send_photos, upload_id_of
+from scheduler.cli.transfer.uploads import Hashed, PlaceCheck, files_there, read_photos, send_photos, upload_id_of
 
 #: Suffixes of manifests, which name photos. The API tells their formats by their content.
 _MANIFEST = re.compile(r".*[^/]\.(jsonl|ndjson|json|csv|tsv|txt)(\.gz)?", re.IGNORECASE | re.DOTALL)
@@ -186,7 +186,7 @@ def _same_photos(job: Job, upload_id: str) -> str:
 
 def _never_sent(client: Client, photos: Sequence[Hashed]) -> list[Left]:
     """Return the photos that the command which made a job could not send; none once the upload was removed."""
-    there = {file.path for file in client.uploaded(upload_id_of(photos))}
+    there = files_there(client, upload_id_of(photos))
     message = "is not in the job, because it could not be uploaded"
     return [
         Left(path=each.photo.path, code="not_uploaded", message=message)

@@ -20,6 +20,9 @@ from scheduler.cli.ui.progress import transfer_bar
 #: Statuses of answers that concern one file and not the whole upload.
 _OF_ONE_FILE = frozenset({400, 404, 413, 422})
 
+#: Files that are listed at a time: with the one after them, as many as storages list in one answer.
+_PAGE = 999
+
 
 @dataclass(frozen=True, kw_only=True)
 class Hashed:
@@ -81,8 +84,9 @@ def send_photos(
     not submitted. If there is something to send, `check` is called first.
     """
     with uploading(session, thing):
-        sent = Sent(upload=client.create_upload(upload_id_of(photos)))
-        there = {file.path: file.bytes for file in client.uploaded(sent.upload.id)}
+        with session.err.status("Looking for photos that are already uploaded"):
+            sent = Sent(upload=client.create_upload(upload_id_of(photos)))
+            there = files_there(client, sent.upload.id)
         missing = []
         for each in photos:
             if there.get(each.photo.name) == each.photo.bytes:
@@ -96,6 +100,11 @@ def send_photos(
         with transfer_bar(session.err, "uploading", len(photos), done=len(sent.paths)) as advance:
             _send(client, missing, sent, advance)
     return sent
+
+
+def files_there(client: Client, upload_id: str) -> dict[str, int]:
+    """Return the files of an upload by path, with their sizes in bytes."""
+    return {file.path: file.bytes for file in client.uploaded(upload_id, page=_PAGE)}
 
 
 def _send(client: Client, photos: Sequence[Hashed], sent: Sent, advance: Callable[[], None]) -> None:

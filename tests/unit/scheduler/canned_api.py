@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 #: What a command asks before it uploads photos; by default, nothing is wrong.
 CHECK = "/v1/jobs?validate=true&objects=false"
-_UPLOAD = re.compile(r"/v1/uploads/(upl_[0-9a-f]{24})(?:/files\?limit=200|/(.+))?")
+_UPLOAD = re.compile(r"/v1/uploads/(upl_[0-9a-f]{24})(?:/files\?limit=999|/(.+))?")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -151,3 +151,13 @@ def test_a_changed_photo_is_uploaded_again(api: CannedApi, here: Run, tmp_path: 
     assert api.files == {"up1/a.jpg": b"first", "up2/a.jpg": b"other"}
     jobs = [json.loads(r.body)["input"]["prefix"] for r in api.requests if (r.method, r.path) == ("POST", "/v1/jobs")]
     assert jobs == ["s3://nst/up1/", "s3://nst/up2/", "s3://nst/up1/"]
+
+
+def test_files_of_an_upload_are_listed_with_few_requests(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    folder = photos_in(tmp_path / "in", "a.jpg", "b.jpg")
+    answer_job(api, item_json(0))
+    for _ in range(2):
+        api.requests.clear()
+        assert here("stylize", str(folder), *STYLIZE)[0] == ExitCode.OK
+        listings = [request.path.partition("?")[2] for request in api.requests if "/files?" in request.path]
+        assert listings == ["limit=999"]
