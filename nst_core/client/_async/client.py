@@ -1,5 +1,6 @@
 """The Python client of the HTTP API."""
 
+import errno
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ from nst_core.client.resources.styles import (
 )
 from nst_core.client.resources.uploads import StoredFile, Upload, UploadedFile, UploadedFilePage, UploadPage
 from nst_core.styles import WEIGHTS_NAME
+from nst_core.system.special_files import is_special
 
 
 class AsyncClient:
@@ -262,12 +264,15 @@ class AsyncClient:
     async def zip(self, job_id: str, path: Path) -> list[Path]:
         """Write the images of a finished job and its reports into a zip file, and return its path.
 
-        A job of more than 50,000 images comes as several files: NAME.zip, NAME-2.zip, and so on.
+        A job of more than 50,000 images comes as several files: NAME.zip, NAME-2.zip, and so on. Raises
+        FileExistsError for a device or a pipe, to which a download that breaks off could not be repeated.
         """
         link: str | None = path_of("jobs", job_id, "results.zip")
         files: list[Path] = []
         while link is not None:
             target = path.with_name(f"{path.stem}-{len(files) + 1}{path.suffix}") if files else path
+            if is_special(target):
+                raise FileExistsError(errno.EEXIST, "A zip file cannot be written to a device or a pipe", str(target))
             # The file's own name is not part of it, because it may already have the maximum length.
             part = target.with_name(f".nst-{uuid.uuid4().hex[:12]}.part")
             try:

@@ -10,6 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from nst_core.system.special_files import is_disk, is_special
+from scheduler.cli.exits import PlaceError
+from scheduler.cli.transfer.names import readable
+
 _THREADS = 8
 #: A stopped transfer waits this long for its threads, so that files which are being written become whole.
 _GRACE_S = 1.0
@@ -18,10 +22,16 @@ _Out = TypeVar("_Out")
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file completely or not at all, and make its folders. An OSError names the file."""
+    """Write a file completely or not at all, and make its folders. An OSError names the file.
+
+    A device or a pipe is written to, and not replaced. Raises PlaceError for a disk, or if nobody reads the pipe.
+    """
     # A short name, because the file's own name may be as long as the file system allows.
     part = path.with_name(f".nst-{secrets.token_hex(6)}.part")
     try:
+        if is_special(path):
+            _write_to(path, data)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("xb") as file:
             file.write(data)
@@ -32,6 +42,16 @@ def write_whole(path: Path, data: bytes) -> None:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _write_to(path: Path, data: bytes) -> None:
+    if is_disk(path):
+        raise PlaceError(f"{readable(path)} is a disk; results are written to files.")
+    try:
+        with path.open("wb") as file:
+            file.write(data)
+    except BrokenPipeError as error:
+        raise PlaceError(f"{readable(path)} cannot be written: its reader has ended.") from error
 
 
 class _OfThread(threading.local):

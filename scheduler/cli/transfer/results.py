@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from nst_core.client.resources.jobs import DEFAULT_NAME, Job, JobStatus
 from nst_core.formats import IMAGE_SUFFIXES, JPEG_SUFFIXES
+from nst_core.system.special_files import is_special
 from scheduler.cli.exits import PlaceError, UsageError
 from scheduler.cli.transfer.names import readable
 from scheduler.domain.naming import output_key, output_suffix
@@ -120,6 +121,8 @@ def check_writable(target: Target) -> None:
         return
     if target.folder is not None and place.exists() and not place.is_dir():
         raise PlaceError(f"{readable(place)} is a file; -o takes a folder here.")
+    if target.file is not None and is_special(target.file):
+        return  # a pipe, for example, which is written to in its place
     folder = place if target.folder is not None else place.parent
     while not folder.exists():
         if folder.is_symlink():

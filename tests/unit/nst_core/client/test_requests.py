@@ -1,6 +1,7 @@
 """Both clients against a real HTTP server with prepared answers."""
 
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -225,6 +226,19 @@ def test_zip_in_several_parts_is_saved_as_several_files(
     assert [(file.name, file.read_bytes()) for file in files] == [("out.zip", b"one"), ("out-2.zip", b"two")]
     assert pauses == [0.25, 0.5]
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("place", ["pipe", "null"])
+def test_a_zip_never_replaces_a_pipe_or_a_device(api: CannedApi, client: Client, tmp_path: Path, place: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    api.on("GET", "/v1/jobs/job_1/results.zip", Answer(body=b"one"))
+    with pytest.raises(FileExistsError) as caught:
+        client.zip("job_1", tmp_path / place)
+    assert caught.value.filename == str(tmp_path / place)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["null", "pipe"]
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "null").is_symlink()
 
 
 def test_refused_zip_leaves_no_file(api: CannedApi, client: Client, tmp_path: Path) -> None:

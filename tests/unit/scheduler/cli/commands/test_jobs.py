@@ -193,3 +193,12 @@ def test_a_job_that_has_not_ended_is_refused_by_the_api(api: CannedApi, here: Ru
     api.on("DELETE", "/v1/jobs/job_1?results=false", problem(409, "unfinished", "Job job_1 is running."))
     code, out, err = here("jobs", "delete", "job_1", "--json")
     assert (code, out, err) == (ExitCode.REFUSED, "", "nst: error: Job job_1 is running. (unfinished)\n")
+
+
+def test_an_image_or_a_zip_file_never_replaces_a_device(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    (tmp_path / "null").symlink_to("/dev/null")
+    api.on("GET", "/v1/jobs/job_1/items/0/output", Answer(body=b"picture"))
+    assert here("jobs", "image", "job_1", "0", "-o", str(tmp_path / "null"))[0] == ExitCode.OK
+    code, _, err = here("jobs", "results", "job_1", "--zip", str(tmp_path / "null"))
+    assert (code, "cannot be written to a device or a pipe (EEXIST)" in err) == (ExitCode.LOCAL, True)
+    assert (tmp_path / "null").is_symlink()
