@@ -20,16 +20,29 @@ from scheduler.cli.transfer.photos import Left
 from scheduler.cli.transfer.results import Target
 from scheduler.cli.ui.jobs import failures_list, job_summary
 from scheduler.cli.ui.progress import job_bar, transfer_bar
+from scheduler.domain.codes import OUTPUT_IS_INPUT
 
 
 def see_through(
-    session: Session, client: Client, job: Job, target: Target, inputs: Inputs | None = None, *, as_json: bool
+    session: Session,
+    client: Client,
+    job: Job,
+    target: Target,
+    inputs: Inputs | None = None,
+    *,
+    keeps_names: bool = False,
+    as_json: bool,
 ) -> ExitCode:
-    """Show the progress of a job until it ends, write its results when they are ready, and print how it ended."""
+    """Show the progress of a job until it ends, write its results when they are ready, and print how it ended.
+
+    With `keeps_names`, files with the names of the job's photos are not replaced: for a command that does not know
+    which files these are.
+    """
     inputs = inputs or Inputs(input=JobInput())
     download = None
     if target.prefix is None:
-        download = Download(client=client, job=job, target=target, protected=inputs.identities)
+        protected = inputs.identities
+        download = Download(client=client, job=job, target=target, protected=protected, keeps_names=keeps_names)
     job = follow(session, client, job, download)
     if download is not None:
         fetch_rest(session, job, download)
@@ -110,7 +123,7 @@ def fetch_rest(session: Session, job: Job, download: Download) -> None:
         session.note(f"\n{len(download.files):,} of {job.counts.succeeded:,} images are written.")
         session.hint("Fetch the rest with", "jobs", "results", job.id, "-o", download.target.text)
         raise
-    if download.failed:
+    if any(left.code != OUTPUT_IS_INPUT for left in download.failed.values()):
         session.hint("Retry the rest with", "jobs", "results", job.id, "-o", download.target.text)
 
 

@@ -27,6 +27,9 @@ from scheduler.cli.ui.words import count_of, status_line
 app = typer.Typer(no_args_is_help=True)
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job: job_…, or your own.")]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Replace files that have the name of a photo of the job as well.")
+]
 
 
 @app.command("list")
@@ -74,6 +77,7 @@ def watch(
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="Folder to write each image to when it is ready.")
     ] = None,
+    replace: Replace = False,
     as_json: AsJson = False,
 ) -> ExitCode:
     """Follow a job until it ends. The exit code tells how it ended."""
@@ -84,7 +88,7 @@ def watch(
             return watch_only(session, client, job, as_json=as_json)
         target = target_of(job, output)
         check_writable(target)
-        return see_through(session, client, job, target, as_json=as_json)
+        return see_through(session, client, job, target, keeps_names=not replace, as_json=as_json)
 
 
 @app.command()
@@ -215,6 +219,7 @@ def results(
         ),
     ] = None,
     errors: Annotated[bool, typer.Option("--errors", help="Print the failed images instead, as JSON lines.")] = False,
+    replace: Replace = False,
 ) -> ExitCode:
     """Write the images of a job to a folder or a zip file, or print its results as JSON lines.
 
@@ -233,17 +238,17 @@ def results(
             _say_missing(session, client, job, job.counts.succeeded)
             return code_of(job)
         elif output is not None:
-            return _write(session, client, client.job(job_id), output)
+            return _write(session, client, client.job(job_id), output, replace=replace)
         else:
             sys.stdout.buffer.write(client.errors(job_id) if errors else client.results(job_id))
     return ExitCode.OK
 
 
-def _write(session: Session, client: Client, job: Job, output: str) -> ExitCode:
+def _write(session: Session, client: Client, job: Job, output: str, *, replace: bool) -> ExitCode:
     """Write the results to a folder, except those that are already there."""
     target = target_of(job, output)
     check_writable(target)
-    download = Download(client=client, job=job, target=target)
+    download = Download(client=client, job=job, target=target, keeps_names=not replace)
     fetch_rest(session, job, download)
     session.note(f"{count_of(len(download.files), 'image')} → {readable(output)}")
     left = list(download.failed.values())

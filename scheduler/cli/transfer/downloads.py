@@ -27,6 +27,8 @@ _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, er
 _TERMINAL = frozenset({ItemStatus.SUCCEEDED, ItemStatus.FAILED, ItemStatus.CANCELLED})
 #: A look at a running job ends after this many images in a row that have not started.
 _LOOK_AHEAD = 1000
+_PAGE = 1000
+_MAY_BE_PHOTO = "may be a photo of the job: give another folder, or --replace"
 
 
 @dataclass(kw_only=True)
@@ -41,6 +43,8 @@ class Download:
     target: Target
     #: Files that are never overwritten: the photos of the job.
     protected: Collection[Identity] = ()
+    #: Whether a file with the name of one of the job's photos is kept. Commands that know the photos say `protected`.
+    keeps_names: bool = False
     #: Called with the number of results that are written.
     on_done: Callable[[int], None] = lambda count: None
     #: Written files, and failures, by item id.
@@ -52,6 +56,9 @@ class Download:
     _through: int = -1
     #: Ends the pauses of the fetch that is at work.
     _halt: threading.Event = field(default_factory=threading.Event)
+    #: The names of the job's photos, when they have been asked for, in lower case.
+    _photos: frozenset[str] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     #: The item that the single file is for.
     _owner: dict[Path, int] = field(default_factory=dict)
 
@@ -101,6 +108,8 @@ class Download:
             if not _is_there(path, item):
                 if self._is_protected(path):
                     return item, Left(path=path, code=OUTPUT_IS_INPUT, message="would replace a photo of the job")
+                if self.keeps_names and self._may_be_photo(path):
+                    return item, Left(path=path, code=OUTPUT_IS_INPUT, message=_MAY_BE_PHOTO)
                 data = self.client.output(self.job.id, item.id)
                 if item.sha256 is not None and hashlib.sha256(data).hexdigest() != item.sha256:
                     raise ProtocolError("The image is not the one that the job made.")
@@ -134,6 +143,23 @@ class Download:
         except FileNotFoundError:
             return False
         return (status.st_dev, status.st_ino) in self.protected
+
+    def _may_be_photo(self, path: Path) -> bool:
+        """Return whether a file that is there has the name of one of the job's photos."""
+        if not path.is_file():
+            return False
+        name = path.name if self.target.folder is None else path.relative_to(self.target.folder).as_posix()
+        with self._lock:
+            if self._photos is None:
+                items = self.client.items(self.job.id, page=_PAGE)
+                self._photos = frozenset(self._name_of_photo(item).casefold() for item in items)
+            return name.casefold() in self._photos
+
+    def _name_of_photo(self, item: Item) -> str:
+        prefix = self.job.input.prefix
+        if prefix is None or self.target.folder is None:
+            return item.input.rpartition("/")[2]
+        return item.input.removeprefix(prefix)
 
 
 class Follower:

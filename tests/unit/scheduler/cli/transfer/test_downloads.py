@@ -47,7 +47,8 @@ def prepare(api: CannedApi, count: int, *, names: dict[int, str] | None = None) 
         rows.append(item_json(number, **more))
         api.on("GET", f"/v1/jobs/job_1/items/{number}/output", Answer(body=data))
     api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("succeeded", total=count, succeeded=count)))
-    api.on("GET", "/v1/jobs/job_1/items?limit=200&status=succeeded", Answer(body={"data": rows}))
+    for query in ("limit=200&status=succeeded", "limit=1000"):
+        api.on("GET", f"/v1/jobs/job_1/items?{query}", Answer(body={"data": rows}))
 
 
 def fetched(api: CannedApi) -> list[str]:
@@ -171,3 +172,43 @@ def test_results_of_a_running_job_that_wait_for_their_next_try_hold_up_nothing(
         assert (code, "1 image" in err) == (ExitCode.OK, True)
     assert (tmp_path / "0__great_wave.jpg").exists() is (status == "succeeded")
     assert not list(tmp_path.glob(".nst-*"))
+
+
+@pytest.mark.parametrize("command", ["results", "watch"])
+def test_a_photo_of_the_job_is_only_replaced_on_request(
+    api: CannedApi, here: Run, tmp_path: Path, command: str
+) -> None:
+    prepare(api, 3, names={0: "0.jpg", 1: "Sub/1.jpg", 2: "2.jpg"})
+    rows = api._answers["GET", "/v1/jobs/job_1/items?limit=200&status=succeeded"][0].body["data"]
+    inputs = ("2.jpg", "sub/1.jpg", "0.png")  # the first result has the name of the last photo
+    for row, name in zip(rows, inputs, strict=True):
+        row["input"] = f"s3://nst/in/{name}"
+    api.on("GET", "/v1/jobs/job_1/items?limit=200", Answer(body={"data": rows}))
+    (tmp_path / "Sub").mkdir()
+    for name in ("0.jpg", "Sub/1.jpg", "2.jpg"):
+        (tmp_path / name).write_bytes(b"mine")
+    code, _, err = here("jobs", command, "job_1", "-o", str(tmp_path))
+    assert code == ExitCode.PARTIAL
+    assert {name: (tmp_path / name).read_bytes() for name in ("0.jpg", "Sub/1.jpg", "2.jpg")} == {
+        "0.jpg": picture(0),  # no photo of the job is called so
+        "Sub/1.jpg": b"mine",  # some file systems do not distinguish upper and lower case
+        "2.jpg": b"mine",
+    }
+    assert err.count("may be a photo of the job: give another folder, or --replace (output_is_input)") == 2
+    assert "Retry the rest" not in err
+    assert here("jobs", command, "job_1", "-o", str(tmp_path), "--replace")[0] == ExitCode.OK
+    assert (tmp_path / "2.jpg").read_bytes() == picture(2)
+    # A result that is there already is no reason to ask.
+    assert here("jobs", command, "job_1", "-o", str(tmp_path))[0] == ExitCode.OK
+
+
+def test_a_single_file_that_has_the_name_of_the_photo_is_only_replaced_on_request(
+    api: CannedApi, here: Run, tmp_path: Path
+) -> None:
+    prepare(api, 1, names={0: "0__great_wave.jpg"})
+    photo = tmp_path / "0.jpg"
+    photo.write_bytes(b"mine")
+    code, _, err = here("jobs", "results", "job_1", "-o", str(photo))
+    assert (code, "(output_is_input)" in err, photo.read_bytes()) == (ExitCode.PARTIAL, True, b"mine")
+    assert here("jobs", "results", "job_1", "-o", str(photo), "--replace")[0] == ExitCode.OK
+    assert photo.read_bytes() == picture(0)
