@@ -114,7 +114,7 @@ class UploadService:
         if found is None:
             self._add(tenant, upload_id)
         elif found.pruned:
-            raise ConflictError(f"{upload_id} is being deleted; create another one.")
+            raise ConflictError(f"{upload_id} is being deleted; create another one, or wait until it is gone.")
         elif now - found.used_at > _NOTED_S:
             with self._database.write() as connection:
                 rows.update_upload(connection, tenant, upload_id, used_at=now)

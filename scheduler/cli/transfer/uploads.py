@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import typer
@@ -13,7 +14,7 @@ from nst_core.client.resources.uploads import Upload
 from nst_core.errors import NstError
 from scheduler.cli.exits import ExitCode
 from scheduler.cli.session import Session
-from scheduler.cli.transfer.files import in_threads
+from scheduler.cli.transfer.files import in_threads, pause
 from scheduler.cli.transfer.photos import Left, Photo
 from scheduler.cli.ui.progress import transfer_bar
 
@@ -22,6 +23,8 @@ _OF_ONE_FILE = frozenset({400, 404, 413, 422})
 
 #: Files that are listed at a time: with the one after them, as many as storages list in one answer.
 _PAGE = 999
+#: A deleted upload is usually gone within seconds.
+_DELETED_POLL_S, _DELETED_MOST_S = 1.0, 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +88,7 @@ def send_photos(
     """
     with uploading(session, thing):
         with session.err.status("Looking for photos that are already uploaded"):
-            sent = Sent(upload=client.create_upload(upload_id_of(photos)))
+            sent = Sent(upload=_place(session, client, upload_id_of(photos)))
             there = files_there(client, sent.upload.id)
         missing = []
         for each in photos:
@@ -100,6 +103,20 @@ def send_photos(
         with transfer_bar(session.err, "uploading", len(photos), done=len(sent.paths)) as advance:
             _send(client, missing, sent, advance)
     return sent
+
+
+def _place(session: Session, client: Client, upload_id: str) -> Upload:
+    """Create an upload; if one of the same photos is being deleted, wait until its files are removed."""
+    for tries in count():
+        try:
+            return client.create_upload(upload_id)
+        except ApiError as error:
+            if (error.status, error.code) != (409, "conflict") or tries * _DELETED_POLL_S >= _DELETED_MOST_S:
+                raise
+        if tries == 0:
+            session.note("An upload of the same photos was deleted; waiting until its last files are removed.")
+        pause(_DELETED_POLL_S)
+    raise AssertionError
 
 
 def files_there(client: Client, upload_id: str) -> dict[str, int]:

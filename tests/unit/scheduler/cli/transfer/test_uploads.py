@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.cli.exits import ExitCode
-from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, problem, tenant_json
+from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, problem, tenant_json, upload_json
 from tests.unit.scheduler.cli.conftest import Run
 from tests.unit.scheduler.cli.submissions import (
     STYLIZE,
@@ -161,3 +161,27 @@ def test_files_of_an_upload_are_listed_with_few_requests(api: CannedApi, here: R
         assert here("stylize", str(folder), *STYLIZE)[0] == ExitCode.OK
         listings = [request.path.partition("?")[2] for request in api.requests if "/files?" in request.path]
         assert listings == ["limit=999"]
+
+
+def test_photos_of_an_upload_that_is_being_deleted_are_sent_when_it_is_gone(
+    api: CannedApi, here: Run, tmp_path: Path
+) -> None:
+    folder = photos_in(tmp_path / "in", "a.jpg")
+    place = upload_id(**{"a.jpg": b"a.jpg"})
+    deleted = problem(409, "conflict", f"{place} is being deleted; create another one, or wait until it is gone.")
+    made = Answer(body=upload_json(place, "s3://nst/up1/"))
+    api.on("PUT", f"/v1/uploads/{place}", deleted, deleted, made)
+    answer_job(api, item_json(0, input="s3://nst/up1/a.jpg"))
+    code, _, err = here("stylize", str(folder), *STYLIZE)
+    assert (code, api.files) == (ExitCode.OK, {"up1/a.jpg": b"a.jpg"})
+    assert err.count("An upload of the same photos was deleted; waiting until its last files are removed.") == 1
+
+
+def test_an_upload_that_stays_is_waited_for_only_so_long(
+    api: CannedApi, here: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.cli.transfer.uploads._DELETED_MOST_S", 1.0)
+    folder = photos_in(tmp_path / "in", "a.jpg")
+    api.on("PUT", f"/v1/uploads/{upload_id(**{'a.jpg': b'a.jpg'})}", problem(409, "conflict", "It is being deleted."))
+    code, _, err = here("stylize", str(folder), *STYLIZE)
+    assert (code, err.endswith("It is being deleted. (conflict)\n")) == (ExitCode.REFUSED, True)
