@@ -71,7 +71,7 @@ COMMANDS = (
 #: Options before the command, which are understood after it too.
 _EVERYWHERE = ("--url", "--api-key", "--home")
 #: Commands that have such an option of their own.
-_OWN = {"webhooks": "--url", **dict.fromkeys(("up", "demo", "backup", "restore"), "--home")}
+_OWN = {"webhooks update": "--url", **dict.fromkeys(("up", "demo", "backup", "restore"), "--home")}
 
 _app = typer.Typer(
     name="nst",
@@ -178,16 +178,17 @@ def hoisted(arguments: Sequence[str]) -> list[str]:
     start = 0
     while start < len(words) and words[start].startswith("-"):
         start += 2 if words[start] in _EVERYWHERE else 1
-    own = _OWN.get("".join(words[start : start + 1]))
-    front, rest = words[:start], list[str]()
+    front, rest, command = words[:start], list[str](), list[str]()
     later = iter(words[start:])
     for word in later:
+        own = {_OWN.get(" ".join(command[:length])) for length in (1, 2)}
         if word == "--":
             rest += [word, *later]
-        elif (name := word.partition("=")[0]) in _EVERYWHERE and name != own:
+        elif (name := word.partition("=")[0]) in _EVERYWHERE and name not in own:
             front += [word] if "=" in word else [word, *islice(later, 1)]
         else:
             rest.append(word)
+            command += [word] if not word.startswith("-") else []
     return front + rest
 
 

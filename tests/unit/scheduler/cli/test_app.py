@@ -86,16 +86,20 @@ def test_address_and_key_may_come_after_the_command(api: CannedApi, nst: Run) ->
     ):
         assert hoisted(words) == words
     assert hoisted(["doctor", "--home", "h", "--json"]) == ["--home", "h", "doctor", "--json"]
+    assert hoisted(["webhooks", "list", "--url", "x"]) == ["--url", "x", "webhooks", "list"]
+    words = ["webhooks", "--url=a", "update", "w", "--url", "b", "--home", "h"]
+    assert hoisted(words) == ["--url=a", "--home", "h", "webhooks", "update", "w", "--url", "b"]
     assert hoisted(["--url", "a", "jobs", "list", "--url", "b"]) == ["--url", "a", "--url", "b", "jobs", "list"]
 
 
 def test_options_of_a_command_that_are_also_before_it_are_known() -> None:
+    commands = {lazy.name: lazy.load() for lazy in COMMANDS}
+    for name, group in list(commands.items()):
+        commands |= {f"{name} {each}": command for each, command in getattr(group, "commands", {}).items()}
     own = {
-        (lazy.name, option)
-        for lazy in COMMANDS
-        for command in (lazy.load(),)
-        for each in (command, *getattr(command, "commands", {}).values())
-        for param in each.params
+        (name, option)
+        for name, command in commands.items()
+        for param in command.params
         for option in param.opts
         if option in _EVERYWHERE
     }
