@@ -91,9 +91,10 @@ class Session:
     def hint(self, text: str, *words: str) -> None:
         """Suggest a command to run next, with the same --url and --home as this one."""
         given = []
-        if self.url is not None and "NST_URL" not in os.environ:
+        # Without them, the command would take what the environment says.
+        if self.url is not None and self.url != os.environ.get("NST_URL"):
             given += ["--url", self.url]
-        if self.home != DEFAULT_HOME and "NST_HOME" not in os.environ:
+        if self.home != Path(os.environ.get("NST_HOME") or DEFAULT_HOME):
             given += ["--home", str(self.home)]
         command = shlex.join(["nst", *given, *words])
         self.err.print(f"{text} [bold]{escape(command)}[/]", soft_wrap=True)

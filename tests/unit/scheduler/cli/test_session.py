@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.cli.exits import ExitCode
+from scheduler.cli.session import Session
 from scheduler.local.home import ClientConfig, Home
 from tests.unit.scheduler.canned_api import Answer, CannedApi, job_json
 from tests.unit.scheduler.cli.conftest import Run
@@ -47,3 +48,30 @@ def test_a_slow_api_is_reported(api: CannedApi, here: Run, monkeypatch: pytest.M
         ExitCode.OK,
         f"No answer from {api.url} yet; still trying. Is the API running there (nst up)?\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "home", "environment", "given"),
+    [
+        (None, "~/.nst", {}, ""),
+        ("http://a", "h", {}, " --url http://a --home h"),
+        ("http://a", "h", {"NST_URL": "http://a", "NST_HOME": "h"}, ""),
+        ("http://b", "h", {"NST_URL": "http://a", "NST_HOME": "g"}, " --url http://b --home h"),
+        (None, "~/.nst", {"NST_HOME": "g"}, " --home '~/.nst'"),
+        (None, "~/.nst", {"NST_URL": "", "NST_HOME": ""}, ""),
+    ],
+)
+def test_a_suggested_command_goes_to_the_same_api(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    url: str | None,
+    home: str,
+    environment: dict[str, str],
+    given: str,
+) -> None:
+    for name in ("NST_URL", "NST_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    Session(url=url, home=Path(home)).hint("Watch it with", "jobs", "watch", "job_1")
+    assert capfd.readouterr().err == f"Watch it with nst{given} jobs watch job_1\n"
