@@ -8,7 +8,7 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -72,6 +72,8 @@ class Writer:
         self._tar = tarfile.open(  # noqa: SIM115  # closed by `close`
             fileobj=target, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_BUFFER_BYTES
         )
+        assert self._tar.fileobj is not None
+        self._stream = self._tar.fileobj
         self._sums = TemporaryFile()  # noqa: SIM115  # closed by `close`
         self._mtime = mtime
         self._add_bytes(HEAD, json.dumps(asdict(head), indent=2).encode() + b"\n")
@@ -95,6 +97,9 @@ class Writer:
 
     def close(self) -> None:
         """Free what is in use; without `finish`, the archive is incomplete."""
+        with suppress(OSError):
+            # Otherwise the stream writes its rest when it is freed, to a target that has failed already.
+            self._stream.close()
         self._sums.close()
 
     def __enter__(self) -> Self:

@@ -77,8 +77,12 @@ def restore(
 def _target(path: Path) -> Iterator[tuple[IO[bytes], str]]:
     """Give the file to write to, and its name. It has that name when it is complete."""
     if path == _PIPE:
-        yield sys.stdout.buffer, "standard output"
-        sys.stdout.buffer.flush()
+        try:
+            yield sys.stdout.buffer, "standard output"
+            sys.stdout.buffer.flush()
+        except BrokenPipeError as error:
+            # A list may be cut off by its reader, but not a backup.
+            raise BackupError("Nobody reads standard output any longer: the backup is not complete.") from error
         return
     if path.is_dir():
         path = path / time.strftime("nst-%Y%m%d-%H%M%S.tar", time.gmtime())

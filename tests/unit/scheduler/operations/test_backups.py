@@ -58,6 +58,34 @@ def test_a_pipe_carries_a_home_to_another_place(home: Home, tmp_path: Path) -> N
     assert (tmp_path / "new" / "s3" / "nst" / "a.jpg").read_bytes() == b"photo"
 
 
+CUT_OFF = "Nobody reads standard output any longer: the backup is not complete. (backup_failed)"
+
+
+@pytest.mark.parametrize(
+    ("to", "megabytes", "said"),
+    [
+        ("| head -c 10 > /dev/null", 4, CUT_OFF),  # less fits into the pipe before its reader ends
+        ("> /dev/full", 4, "No space left on device (ENOSPC)"),
+        ("> /dev/full", 0, "No space left on device (ENOSPC)"),
+    ],
+)
+def test_a_backup_that_is_cut_off_is_one_line_and_no_success(
+    home: Home, tmp_path: Path, to: str, megabytes: int, said: str
+) -> None:
+    (home.s3 / "nst" / "b.jpg").write_bytes(bytes(megabytes * 2**20))
+    command = f'{{ "{sys.executable}" -m scheduler.cli backup - 2> "$ERRORS"; echo $? > "$CODE"; }} {to}'
+    files = {"ERRORS": str(tmp_path / "errors"), "CODE": str(tmp_path / "code")}
+    subprocess.run(
+        ["bash", "-c", command],
+        cwd=Path(__file__).parents[5],
+        env=os.environ | {"NST_HOME": str(home.folder)} | files,
+        stderr=subprocess.DEVNULL,
+        timeout=60,
+    )
+    assert (tmp_path / "errors").read_text() == f"nst: error: {said}\n"
+    assert int((tmp_path / "code").read_text()) == ExitCode.LOCAL
+
+
 def test_no_file_is_replaced_and_none_is_left_half_written(home: Home, tmp_path: Path, nst: Run) -> None:
     file = tmp_path / "nst.tar"
     file.write_bytes(b"older backup")
