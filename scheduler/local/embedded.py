@@ -123,7 +123,10 @@ class Stack:
         try:
             self._cleanup.enter_context(self.home.locked())
             self._addresses = self._choose_addresses()
-            self.home.write_settings(self._variables())
+            variables = self._variables()
+            self.home.write_settings(variables)
+            if variables["NST_DATABASE_URL"] == self.home.database_url:
+                self.home.prepare_database()
             self._supervisor = Supervisor(self._stages(), logs=self.home.logs, cwd=_ROOT, on_event=self._on_event)
             self._cleanup.callback(self._supervisor.stop)
             self._supervisor.start()

@@ -9,6 +9,7 @@ Only their owner can read the secrets.
 import base64
 import fcntl
 import json
+import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -75,6 +76,12 @@ class Home:
             except BlockingIOError:
                 raise HomeLockedError(f"nst is already running with the home folder {self.folder}.") from None
             yield
+
+    def prepare_database(self) -> None:
+        """Make the database, empty, if it is missing: SQLite would let every user of the machine read it."""
+        if not self.database.exists():
+            # The files that SQLite keeps beside it get the same permissions.
+            os.close(os.open(self.database, os.O_WRONLY | os.O_CREAT, 0o600))
 
     def heartbeat(self, name: str) -> Path:
         """Return the heartbeat file of a process."""

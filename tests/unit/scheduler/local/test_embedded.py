@@ -60,6 +60,7 @@ def run_stack(home: Path) -> "subprocess.Popen[str]":
 
 
 def test_a_stack_serves_its_api_and_leaves_nothing_running(tmp_path: Path, mark: str) -> None:
+    tmp_path.chmod(0o755)
     # Otherwise compilers would be counted, which a worker starts if nobody has before.
     build_in_background(Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])).join()
     events: list[StackEvent] = []
@@ -67,6 +68,7 @@ def test_a_stack_serves_its_api_and_leaves_nothing_running(tmp_path: Path, mark:
         assert client.is_ready()
         assert set(stack.children) == {"redis", "s3", "scheduler", "worker-1"}
         assert list(client.jobs()) == []
+        assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("nst.db*")} == {0o600}
         with closing(Broker(stack.addresses.broker)) as broker:
             broker.ping()
         BlobStore(stack.addresses.storage).put(BlobUri("nst", "x"), b"data")

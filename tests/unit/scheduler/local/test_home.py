@@ -1,5 +1,7 @@
 """The home folder of a stack."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,21 @@ def test_the_variables_of_the_last_start_are_kept_for_their_owner(tmp_path: Path
     home.write_settings({"NST_PORT": "8700"})
     assert home.read_settings() == {"NST_PORT": "8700"}
     assert home.settings_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_database_is_for_its_owner_though_the_folder_is_for_all(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    home = Home(tmp_path)
+    home.prepare_database()
+    with closing(sqlite3.connect(home.database)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE jobs (id TEXT)")
+        connection.commit()
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("nst.db", "nst.db-wal", "nst.db-shm"), 0o600)
+    home.prepare_database()
+    with closing(sqlite3.connect(home.database)) as connection:
+        assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (0,)
 
 
 def test_a_home_is_running_while_its_lock_is_held(tmp_path: Path) -> None:
