@@ -1,6 +1,7 @@
 """`nst jobs`: list, show, watch, control and retry jobs, and fetch their results."""
 
 import sys
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -57,7 +58,8 @@ def list_jobs(
         "created_after": None if since is None else parse_since(since),
     }
     with session.client() as client:
-        session.show(first(client.jobs, limit, **filters), jobs_table, as_json=as_json)
+        found = first(client.jobs, limit, **filters)
+    session.show(found, partial(jobs_table, filtered=any(filters.values())), as_json=as_json)
 
 
 @app.command()
@@ -166,11 +168,12 @@ def items(
         every = client.items(job_id, status=status, code=code, style=style, page=min(limit, 200))
         found = list(islice(every, limit))
         is_whole = next(every, None) is None
+    is_all = status is code is style is None
     if not is_whole:
         # The total is known for all images of the job, but not for those that match a filter.
-        rest = f"of {job.counts.total:,}" if status is code is style is None else "and there are more"
+        rest = f"of {job.counts.total:,}" if is_all else "and there are more"
         session.note(f"{count_of(len(found), 'image')} {rest}: -n sets how many are listed.")
-    session.show(found, lambda found: items_table(job, found), as_json=as_json)
+    session.show(found, lambda found: items_table(job, found, filtered=not is_all), as_json=as_json)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import re
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -51,9 +52,8 @@ def create(
 @app.command("list")
 def list_keys(context: typer.Context, tenant: Tenant = None, limit: Limit = 100, as_json: AsJson = False) -> None:
     """List keys, newest first."""
-    session_of(context).show_answer(
-        lambda client: first(client.keys.all, limit, tenant=tenant), keys_table, as_json=as_json
-    )
+    view = partial(keys_table, filtered=tenant is not None)
+    session_of(context).show_answer(lambda client: first(client.keys.all, limit, tenant=tenant), view, as_json=as_json)
 
 
 @app.command()

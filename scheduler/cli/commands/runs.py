@@ -1,6 +1,7 @@
 """`nst runs`: list, show, control and fork trainings, and fetch their pictures."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
@@ -38,8 +39,9 @@ def list_runs(
     as_json: AsJson = False,
 ) -> None:
     """List trainings, newest first."""
+    view = partial(runs_table, filtered=name is not None or status is not None)
     session_of(context).show_answer(
-        lambda client: first(client.runs.all, limit, name=name, status=status), runs_table, as_json=as_json
+        lambda client: first(client.runs.all, limit, name=name, status=status), view, as_json=as_json
     )
 
 

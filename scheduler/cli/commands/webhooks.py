@@ -1,6 +1,7 @@
 """`nst webhooks`: send events to an address, and see what became of the messages."""
 
 import time
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -110,7 +111,7 @@ def deliveries(
     session = session_of(context)
     with session.client() as client:
         found = first(lambda **query: client.webhooks.deliveries(webhook_id, **query), limit, status=status)
-    session.show(found, deliveries_table, as_json=as_json)
+    session.show(found, partial(deliveries_table, filtered=status is not None), as_json=as_json)
 
 
 @app.command()

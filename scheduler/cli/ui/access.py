@@ -8,7 +8,7 @@ from rich.table import Column
 from rich.text import Text
 
 from nst_core.client.resources.access import Key, OwnTenant, Scope, Tenant
-from scheduler.cli.ui.tables import fixed, listing, number, page
+from scheduler.cli.ui.tables import fixed, listing, none_of, number, page
 from scheduler.cli.ui.times import ago, local_time
 from scheduler.cli.ui.words import status_text
 from scheduler.domain.jobs import FIRST_TENANT
@@ -34,7 +34,7 @@ _USED = {
 }
 
 
-def keys_table(keys: Sequence[Key], *, now: datetime | None = None) -> RenderableType:
+def keys_table(keys: Sequence[Key], *, filtered: bool = False, now: datetime | None = None) -> RenderableType:
     """Return keys as a table of 80 columns."""
     columns = (
         fixed("key"),
@@ -47,7 +47,7 @@ def keys_table(keys: Sequence[Key], *, now: datetime | None = None) -> Renderabl
         (Text(key.id, style="bold"), key.name, status_text(key.status), _scopes(key), ago(key.last_used_at, now))
         for key in keys
     ]
-    return listing(columns, rows, empty="There are no keys.")
+    return listing(columns, rows, empty=none_of("keys", filtered=filtered))
 
 
 def key_page(key: Key) -> RenderableType:

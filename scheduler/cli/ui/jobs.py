@@ -13,7 +13,7 @@ from nst_core.client.resources.jobs import Check, Job, JobStatus, Priority
 from nst_core.client.resources.styles import Preset
 from scheduler.cli.transfer.names import readable
 from scheduler.cli.ui.progress import finished
-from scheduler.cli.ui.tables import fixed, listing, number, page, rest
+from scheduler.cli.ui.tables import fixed, listing, none_of, number, page, rest
 from scheduler.cli.ui.times import ago, duration_s, local_time, span, took
 from scheduler.cli.ui.words import PARTIAL, count_of, marked, status_text
 
@@ -22,7 +22,7 @@ _SHOWN_FAILURES = 5
 _STOPS = {"cancel": "by a client", "deadline": "the deadline has passed", "max_failures": "too many failures"}
 
 
-def jobs_table(jobs: Sequence[Job], *, now: datetime | None = None) -> RenderableType:
+def jobs_table(jobs: Sequence[Job], *, filtered: bool = False, now: datetime | None = None) -> RenderableType:
     """Return jobs as a table of 80 columns; the styles take what is left, in several lines if need be."""
 
     def row(job: Job) -> Iterator[RenderableType]:
@@ -36,7 +36,7 @@ def jobs_table(jobs: Sequence[Job], *, now: datetime | None = None) -> Renderabl
         yield ", ".join(style.name for style in job.styles)
 
     columns = (fixed("job"), fixed("status"), number("images"), number("created"), rest("styles"))
-    return listing(columns, (list(row(job)) for job in jobs), empty="There are no jobs yet.")
+    return listing(columns, (list(row(job)) for job in jobs), empty=none_of("jobs", filtered=filtered, yet=True))
 
 
 def job_page(job: Job, failures: Iterable[Item] = ()) -> RenderableType:
@@ -128,7 +128,7 @@ def job_summary(job: Job, place: str) -> Text:
     return marked(job.status, text, f" → {place}" if place and done else "")
 
 
-def items_table(job: Job, items: Sequence[Item]) -> RenderableType:
+def items_table(job: Job, items: Sequence[Item], *, filtered: bool = False) -> RenderableType:
     """Return images of a job as a table, with a second line for warnings."""
 
     def rows() -> Iterator[Sequence[RenderableType]]:
@@ -140,7 +140,7 @@ def items_table(job: Job, items: Sequence[Item]) -> RenderableType:
                 yield "", Text(item.warning, style="yellow"), "", "", ""
 
     columns = (number(""), rest("image"), fixed("style"), fixed("status"), number("size"))
-    return listing(columns, rows(), empty="There are no such images.")
+    return listing(columns, rows(), empty=none_of("images", filtered=filtered, yet=True))
 
 
 class _Tail:

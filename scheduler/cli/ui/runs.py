@@ -9,7 +9,7 @@ from rich.text import Text
 
 from nst_core.client.resources.runs import Run, RunStatus
 from scheduler.cli.ui.styles import SHORT, numbers, settings
-from scheduler.cli.ui.tables import fixed, listing, number, page, rest
+from scheduler.cli.ui.tables import fixed, listing, none_of, number, page, rest
 from scheduler.cli.ui.times import ago, local_time, span
 from scheduler.cli.ui.words import marked, status_text
 
@@ -19,7 +19,7 @@ _AT_WORK = frozenset({RunStatus.RUNNING, RunStatus.PAUSING, RunStatus.CANCELLING
 _SHOWN_REASONS = 5
 
 
-def runs_table(runs: Sequence[Run], *, now: datetime | None = None) -> RenderableType:
+def runs_table(runs: Sequence[Run], *, filtered: bool = False, now: datetime | None = None) -> RenderableType:
     """Return trainings as a table of 80 columns; long names of styles take what is left."""
     columns = (fixed("run"), fixed("status"), number("steps"), number("age"), rest("style", no_wrap=True))
     rows = [
@@ -32,7 +32,7 @@ def runs_table(runs: Sequence[Run], *, now: datetime | None = None) -> Renderabl
         )
         for run in runs
     ]
-    return listing(columns, rows, empty="There are no trainings yet.")
+    return listing(columns, rows, empty=none_of("trainings", filtered=filtered, yet=True))
 
 
 def run_page(run: Run) -> Table:

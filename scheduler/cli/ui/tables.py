@@ -26,6 +26,11 @@ def rest(title: str, **more: Any) -> Column:
     return Column(title, ratio=1, **{"overflow": "fold", **more})
 
 
+def none_of(things: str, *, filtered: bool, yet: bool = False) -> str:
+    """Return the sentence for an empty list of `things`; if it was `filtered`, there may be others."""
+    return f"There are no such {things}." if filtered else f"There are no {things}{' yet' if yet else ''}."
+
+
 def listing(columns: Iterable[Column], rows: Rows, *, empty: str = "") -> RenderableType:
     """Return rows as a table, or the sentence `empty` if there are none."""
     shown = [[_plain(cell) for cell in row] for row in rows]

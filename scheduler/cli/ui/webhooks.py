@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from nst_core.client.resources.webhooks import Delivery, NewSecret, Webhook
-from scheduler.cli.ui.tables import fixed, listing, number, page, rest
+from scheduler.cli.ui.tables import fixed, listing, none_of, number, page, rest
 from scheduler.cli.ui.times import ago, local_time
 from scheduler.cli.ui.words import marked, status_text
 
@@ -46,7 +46,9 @@ def _rows(webhook: Webhook) -> Iterator[tuple[str, RenderableType | None]]:
         yield "secret", Text(webhook.secret, style="bold")
 
 
-def deliveries_table(deliveries: Sequence[Delivery], *, now: datetime | None = None) -> RenderableType:
+def deliveries_table(
+    deliveries: Sequence[Delivery], *, filtered: bool = False, now: datetime | None = None
+) -> RenderableType:
     """Return deliveries as a table; only a long answer takes several lines."""
     columns = (number("id"), fixed("type"), fixed("status"), number("tries"), number("created"), rest("last answer"))
     rows = [
@@ -60,7 +62,7 @@ def deliveries_table(deliveries: Sequence[Delivery], *, now: datetime | None = N
         )
         for each in deliveries
     ]
-    return listing(columns, rows, empty="There are no deliveries.")
+    return listing(columns, rows, empty=none_of("deliveries", filtered=filtered))
 
 
 def delivery_line(delivery: Delivery) -> Text:

@@ -202,3 +202,35 @@ def test_an_image_or_a_zip_file_never_replaces_a_device(api: CannedApi, here: Ru
     code, _, err = here("jobs", "results", "job_1", "--zip", str(tmp_path / "null"))
     assert (code, "cannot be written to a device or a pipe (EEXIST)" in err) == (ExitCode.LOCAL, True)
     assert (tmp_path / "null").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("command", "path", "said"),
+    [
+        (["jobs", "list"], "/v1/jobs?limit=20", "There are no jobs yet."),
+        (["jobs", "list", "--label", "x="], "/v1/jobs?limit=20&metadata.x=", "There are no such jobs."),
+        (["jobs", "list", "--status", "failed"], "/v1/jobs?limit=20&status=failed", "There are no such jobs."),
+        (["jobs", "items", "job_1"], "/v1/jobs/job_1/items?limit=100", "There are no images yet."),
+        (
+            ["jobs", "items", "job_1", "--style", "x"],
+            "/v1/jobs/job_1/items?limit=100&style=x",
+            "There are no such images.",
+        ),
+        (["runs", "list"], "/v1/runs?limit=20", "There are no trainings yet."),
+        (["runs", "list", "--name", "x"], "/v1/runs?limit=20&name=x", "There are no such trainings."),
+        (["keys", "list"], "/v1/keys?limit=100", "There are no keys."),
+        (["keys", "list", "--tenant", "x"], "/v1/keys?limit=100&tenant=x", "There are no such keys."),
+        (["webhooks", "deliveries", "w"], "/v1/webhooks/w/deliveries?limit=20", "There are no deliveries."),
+        (
+            ["webhooks", "deliveries", "w", "--status", "failed"],
+            "/v1/webhooks/w/deliveries?limit=20&status=failed",
+            "There are no such deliveries.",
+        ),
+    ],
+)
+def test_an_empty_list_says_whether_only_the_filter_matches_none(
+    api: CannedApi, here: Run, command: list[str], path: str, said: str
+) -> None:
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("planning", total=0)))
+    api.on("GET", path, Answer(body={"data": []}))
+    assert here(*command)[:2] == (ExitCode.OK, f"{said}\n")

@@ -2,7 +2,7 @@
 
 from rich.text import Text
 
-from scheduler.cli.ui.tables import fixed, listing, number, page, rest
+from scheduler.cli.ui.tables import fixed, listing, none_of, number, page, rest
 from tests.unit.scheduler.cli.ui.screen import lines_of
 
 
@@ -30,3 +30,9 @@ def test_a_page_leaves_out_what_is_empty() -> None:
         "        a  1",
         "long name  2",
     ]
+
+
+def test_an_empty_list_says_whether_there_may_be_others() -> None:
+    assert none_of("jobs", filtered=False, yet=True) == "There are no jobs yet."
+    assert none_of("keys", filtered=False) == "There are no keys."
+    assert none_of("jobs", filtered=True, yet=True) == "There are no such jobs."
