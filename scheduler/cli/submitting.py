@@ -47,7 +47,9 @@ def run_job(
 
         check = check_job(session, client, make, inputs, naming, pictures=pictures, are_masks=are_masks)
         session.show(check, check_page, as_json=as_json)
-        return ExitCode.OK if check.valid else ExitCode.FAILED
+        # As the job would end, as far as this is known.
+        known = ExitCode.PARTIAL if check.failing else ExitCode.OK
+        return known if check.valid else ExitCode.FAILED
     files = read_pictures(session, client, pictures)
     others = [each.photo for each in files]
     # Wrong fields are found without the API, and even before photos are read.

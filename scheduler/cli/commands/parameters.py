@@ -43,4 +43,11 @@ ResultName = Annotated[
 ]
 AmongJobs = Annotated[Priority, typer.Option("--priority", help="Priority among your own jobs.")]
 Quality = Annotated[int, typer.Option(min=1, max=100, help="Quality of JPEG and WebP results.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what the job would do. Nothing is submitted.")]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Only show what the job would do. Nothing is submitted. The exit code is 3 if some images would fail, and "
+        "1 if the job would be refused.",
+    ),
+]

@@ -17,7 +17,7 @@ def test_a_dry_run_prints_what_the_job_would_do(api: CannedApi, here: Run) -> No
     check = {"valid": True, "photos": 3, "items": 3, "failing": 1, "estimated_s": 90.0}
     api.on("POST", "/v1/jobs?validate=true", Answer(body=check))
     code, out, _ = here("stylize", "s3://nst/in/", "-s", "great_wave", "-o", "s3://nst/out/", "--dry-run")
-    assert code == ExitCode.OK
+    assert code == ExitCode.PARTIAL
     assert "3 photos, 2 images, 1 would fail at once, about 1:30" in out
 
 
@@ -38,7 +38,7 @@ def test_a_dry_run_reads_local_photos_and_uploads_none(api: CannedApi, here: Run
     )
     code, out, _ = here("stylize", str(tmp_path), "-s", "great_wave", "-o", "out", "--dry-run", "--json")
     found = json.loads(out)
-    assert (code, found["valid"], found["photos"], found["failing"]) == (ExitCode.OK, True, 3, 2)
+    assert (code, found["valid"], found["photos"], found["failing"]) == (ExitCode.PARTIAL, True, 3, 2)
     assert [(each["code"], each["input"]) for each in found["problems"]] == [
         ("output_name_taken", str(tmp_path / "sub/a.png")),
         ("image_undecodable", str(tmp_path / "half.png")),
