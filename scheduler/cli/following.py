@@ -10,7 +10,7 @@ import typer
 
 from nst_core.client import Client
 from nst_core.client.resources.items import Item, ItemStatus
-from nst_core.client.resources.jobs import Job, JobInput
+from nst_core.client.resources.jobs import Job, JobInput, JobStatus
 from nst_core.errors import NstError
 from scheduler.cli.exits import ExitCode, code_for_status
 from scheduler.cli.session import Session, print_json
@@ -89,7 +89,17 @@ def follow(session: Session, client: Client, job: Job, download: Download | None
 
         running = partial(client.items, job.id, status=ItemStatus.RUNNING)
         with job_bar(session.err, running, note) as show:
-            return client.wait(job.id, on_poll=show)
+            is_paused = False
+
+            def look(job: Job) -> None:
+                nonlocal is_paused
+                show(job)
+                if job.status is JobStatus.PAUSED and not is_paused:
+                    # It has not ended, and ends only if somebody continues it.
+                    session.hint("The job is paused. Continue it with", "jobs", "resume", job.id)
+                is_paused = job.status is JobStatus.PAUSED
+
+            return client.wait(job.id, on_poll=look)
 
 
 @contextmanager

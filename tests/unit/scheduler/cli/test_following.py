@@ -29,6 +29,14 @@ def test_the_exit_code_tells_how_the_job_ended(api: CannedApi, here: Run, status
     assert here("jobs", "watch", "job_1")[0] == code
 
 
+def test_watching_a_paused_job_says_how_it_continues(api: CannedApi, here: Run) -> None:
+    states = ("running", "paused", "paused", "running", "paused", "succeeded")
+    api.on("GET", "/v1/jobs/job_1", *(Answer(body=job_json(status)) for status in ("running", *states)))
+    code, _, err = here("jobs", "watch", "job_1")
+    assert code == ExitCode.OK
+    assert err.count(f"The job is paused. Continue it with nst --url {api.url} jobs resume job_1\n") == 2
+
+
 def test_watch_with_json_prints_only_the_job_on_standard_output(api: CannedApi, here: Run) -> None:
     api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("succeeded", succeeded=4)))
     _, out, err = here("jobs", "watch", "job_1", "--json")
