@@ -196,9 +196,11 @@ def tenant_of(tenant: Tenant, limits: Limits, usage: Usage) -> access.Tenant:
     return access.Tenant(**_tenant(tenant, limits, usage))
 
 
-def own_tenant_of(tenant: Tenant, limits: Limits, usage: Usage, key: access.Key) -> access.OwnTenant:
+def own_tenant_of(
+    tenant: Tenant, limits: Limits, usage: Usage, key: access.Key, *, training_photos: bool
+) -> access.OwnTenant:
     """Return the tenant of a key."""
-    return access.OwnTenant(**_tenant(tenant, limits, usage), key=key)
+    return access.OwnTenant(**_tenant(tenant, limits, usage), key=key, training_photos=training_photos)
 
 
 def webhook_of(webhook: Webhook) -> webhooks.Webhook:

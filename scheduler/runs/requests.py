@@ -95,6 +95,11 @@ class RunResolver:
             traceparent=traceparent(),
         )
 
+    @property
+    def has_own_photos(self) -> bool:
+        """Whether requests need not name photos."""
+        return self._training_data is not None
+
     def check_name(self, tenant: str, name: str) -> None:
         """Raise StyleExistsError if a style's name comes with nst: now, instead of after hours of training."""
         with self._database.read() as connection:

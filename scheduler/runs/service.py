@@ -73,6 +73,11 @@ class RunService:
         self._idempotency = idempotency
         self.files = RunFiles(database, blobs)
 
+    @property
+    def has_own_photos(self) -> bool:
+        """Whether there are photos for trainings that name none."""
+        return self._resolver.has_own_photos
+
     def submit(
         self,
         tenant: str,

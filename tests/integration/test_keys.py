@@ -269,5 +269,6 @@ def test_who_am_i_shows_tenant_scopes_limits_and_usage(api: TestClient, rig: Rig
     own = api.get("/v1/tenant", headers=key).json()
     assert (own["id"], own["weight"], own["read"]) == ("default", 1.0, None)
     assert own["key"]["scopes"] == ["jobs:read"]
+    assert own["training_photos"] is False
     assert own["usage"] == {"queued_items": 3, "unfinished_jobs": 1, "unfinished_runs": 0}
     assert own["limits"]["max_body_bytes"] == 4 * 2**20

@@ -187,6 +187,9 @@ class TenantPage(Page[Tenant, str]):
 class OwnTenant(Tenant):
     """The tenant of the key in use, and that key."""
 
-    model_config = shown(_TENANT | {"key": _KEY})
+    model_config = shown(_TENANT | {"key": _KEY, "training_photos": True})
 
     key: Key
+    training_photos: bool | None = Field(
+        None, description="Whether the scheduler has photos for trainings that name none."
+    )

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from nst_core.client.resources.access import OwnTenant, Tenant, TenantPage, TenantRequest
-from scheduler.api.dependencies import CallerDep, KeysDep, TenantsDep
+from scheduler.api.dependencies import CallerDep, KeysDep, ServiceDep, TenantsDep
 from scheduler.api.json_bodies import JsonRoute
 from scheduler.api.pages import collect
 from scheduler.api.parameters import AfterId, TenantId
@@ -17,11 +17,12 @@ own_router = APIRouter(route_class=JsonRoute, prefix="/v1/tenant", tags=["tenant
 
 
 @own_router.get("")
-def get_own_tenant(tenants: TenantsDep, keys: KeysDep, caller: CallerDep) -> OwnTenant:
+def get_own_tenant(tenants: TenantsDep, keys: KeysDep, service: ServiceDep, caller: CallerDep) -> OwnTenant:
     """Return your key, and your tenant with its limits and usage."""
     tenant = caller.tenant
     key = key_of(keys.own(caller), now=keys.now())
-    return own_tenant_of(tenants.find(tenant), tenants.limits(tenant), tenants.usage(tenant), key)
+    limits, usage, photos = tenants.limits(tenant), tenants.usage(tenant), service.runs.has_own_photos
+    return own_tenant_of(tenants.find(tenant), limits, usage, key, training_photos=photos)
 
 
 @router.get("")

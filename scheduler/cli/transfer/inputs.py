@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from nst_core.client import ApiError, Client
-from nst_core.client.resources.access import Limits
+from nst_core.client.resources.access import Limits, OwnTenant
 from nst_core.client.resources.jobs import Job, JobInput
 from nst_core.formats import IMAGE_SUFFIXES
 from scheduler.cli.exits import OutputIsInputError, UsageError
@@ -197,8 +197,14 @@ def _never_sent(client: Client, photos: Sequence[Hashed]) -> list[Left]:
 
 def own_limits(client: Client) -> Limits | None:
     """Return the limits of the tenant, or None if the API does not tell."""
+    tenant = own_tenant(client)
+    return None if tenant is None else tenant.limits
+
+
+def own_tenant(client: Client) -> OwnTenant | None:
+    """Return the tenant, or None if the API does not tell."""
     try:
-        return client.tenants.own().limits
+        return client.tenants.own()
     except ApiError as error:
         if error.status not in (403, 404):
             raise

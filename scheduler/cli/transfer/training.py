@@ -8,7 +8,7 @@ from nst_core.client import Client
 from nst_core.errors import ImageError, ImageTooLargeError
 from scheduler.cli.exits import UsageError
 from scheduler.cli.session import Session
-from scheduler.cli.transfer.inputs import find, say_left
+from scheduler.cli.transfer.inputs import find, own_tenant, say_left
 from scheduler.cli.transfer.names import readable
 from scheduler.cli.transfer.pictures import read_pictures, send_pictures
 from scheduler.cli.transfer.results import S3, Naming
@@ -46,6 +46,8 @@ def upload_training(
     samples = list(dict.fromkeys(samples))
     if len(samples) > MAX_SAMPLES:
         raise UsageError(f"A training takes at most {MAX_SAMPLES} samples, not {len(samples)}.")
+    if data is None and (tenant := own_tenant(client)) is not None and tenant.training_photos is False:
+        raise UsageError("Give photos to train on with --data: the scheduler has none of its own (NST_TRAINING_DATA).")
     pictures = read_pictures(session, client, [painting, *samples])
     if not painting.startswith(S3):
         _check_painting(Path(painting), style_size_px)

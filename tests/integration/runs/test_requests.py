@@ -423,6 +423,7 @@ def test_photos_from_the_settings_are_used_if_a_request_has_none(runs: RunRig) -
     rig = runs.rig
     rig.service = rig.new_service(rig.database, rig.blobs, training_data=request.pop("data"))
     with connect(runs.rig, TENANT) as client:
+        assert client.get("/v1/tenant").json()["training_photos"] is True
         answer = client.post("/v1/styles", json=request)
     assert answer.status_code == 202
     assert answer.json()["data"] == f"s3://nst/{runs.rig.prefix}/photos/"

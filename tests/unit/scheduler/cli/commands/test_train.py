@@ -13,7 +13,7 @@ from nst_core.training.paintings import MAX_PAINTING_BYTES
 from nst_core.training.presets import OF_FAMILIES, presets
 from scheduler.cli.exits import ExitCode
 from tests.shipped import shipped_style
-from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, problem
+from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, problem, tenant_json
 from tests.unit.scheduler.canned_runs import PRESETS, RUN_ID, run_json, sample_json
 from tests.unit.scheduler.cli.conftest import Run
 
@@ -107,6 +107,18 @@ def test_errors_are_reported_before_anything_is_uploaded(
     assert message in err
     assert err.count("\n") == 1
     assert not [request for request in api.requests if request.method != "GET"]
+
+
+@pytest.mark.parametrize(("has_photos", "code"), [(False, ExitCode.USAGE), (True, ExitCode.OK), (None, ExitCode.OK)])
+def test_a_training_without_photos_is_refused_before_anything_is_uploaded(
+    api: CannedApi, here: Run, tmp_path: Path, has_photos: bool | None, code: ExitCode
+) -> None:
+    picture(tmp_path / "night.png")
+    api.on("GET", "/v1/tenant", Answer(body=tenant_json() | {"training_photos": has_photos}))
+    api.on("POST", "/v1/styles", Answer(status=202, body=run_json("queued")))
+    got, _, err = here("styles", "train", str(tmp_path / "night.png"), "--name", "night")
+    assert (got, bool(api.files)) == (code, code == ExitCode.OK)
+    assert ("the scheduler has none of its own (NST_TRAINING_DATA). (usage)" in err) is (code != ExitCode.OK)
 
 
 @pytest.fixture
