@@ -102,3 +102,28 @@ def test_a_photo_is_optimised_to_look_like_any_picture(
         assert (picture.format, picture.size) == ("PNG", (48, 38))
     _, lines = nst(home, capfd, "jobs", "results", job["id"])
     assert json.loads(lines)["preset"] == "gatys2016"
+
+
+def test_results_lie_among_the_photos_and_commands_go_on_with_the_photos(
+    home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    named = {
+        "{stem}__{style}.{ext}": ("great_wave", "udnie", "udnie", "great_wave"),
+        "{index}-{style}-{stem}.{ext}": ("great_wave", "udnie"),
+        "{stem}-painted.{ext}": ("great_wave", "great_wave"),
+    }
+    jobs = []
+    for number, (template, styles) in enumerate(named.items()):
+        folder = tmp_path / str(number)
+        for name in ("q.jpg", "q.png", "x%2Fy.jpg"):
+            make_photo(folder / name)
+        common = (str(folder), "--format", "jpeg", "-o", str(folder), "--json")
+        for style in styles:
+            code, text = nst(home, capfd, "stylize", *common, "--name", template, "-s", style)
+            assert (code, len(json.loads(text)["images"])) == (ExitCode.OK, 3)
+            jobs.append(json.loads(text)["job"])
+    # All had the same photos, with the same names, so that only the first command uploaded any.
+    assert len({job["input"]["prefix"] for job in jobs}) == 1
+    upload = jobs[0]["input"]["prefix"].split("/")[-2]
+    assert nst(home, capfd, "uploads", "delete", upload, "--yes")[0] == ExitCode.OK
+    assert nst(home, capfd, "stylize", *common, "--name", "{stem}-painted.{ext}", "-s", "udnie")[0] == ExitCode.OK
