@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -122,18 +123,19 @@ def command_line() -> Any:
     own = list(group.commands.values())
     group.commands.clear()
     for command in (*COMMANDS, *own):
-        command.epilog = _also(command)
+        if isinstance(command, LazyCommand):
+            command.last_line = partial(_also, command)
         group.add_command(command)
     return group
 
 
-def _also(command: Any) -> str | None:
-    """Return the last line of a command's help: the options before commands that it takes too."""
+def _also(command: LazyCommand, words: str) -> str | None:
+    """Return the last line of the help of a command, or of one of a group: the options of `nst` that it takes too."""
     if command.name in ("doctor", "db"):
         return "Also takes --home: see nst --help."
-    if command.rich_help_panel in (_HERE, _CLUSTER) or not isinstance(command, LazyCommand):
+    if command.rich_help_panel in (_HERE, _CLUSTER):
         return None
-    names = [name for name in _EVERYWHERE if name != _OWN.get(str(command.name))]
+    names = [name for name in _EVERYWHERE if name != _OWN.get(words)]
     return f"Also takes {', '.join(names[:-1])} and {names[-1]}: see nst --help."
 
 

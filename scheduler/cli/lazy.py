@@ -1,5 +1,6 @@
 """Commands whose modules are imported when they are used, so that `nst --help` is quick."""
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -18,6 +19,8 @@ class LazyCommand(TyperCommand):
         """
         super().__init__(name, help=help, rich_help_panel=panel)
         self._place = place
+        #: The last line of the help of a command, by its words, such as "jobs list".
+        self.last_line: Callable[[str], str | None] = lambda words: None
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Parse the arguments of the real command; its context takes the place of this one's."""
@@ -31,10 +34,10 @@ class LazyCommand(TyperCommand):
             app = typer.Typer(add_completion=False)
             app.command(self.name)(target)
             command = get_command(app)
-            command.epilog = self.epilog
+            command.epilog = self.last_line(str(self.name))
             return command
         group = get_group(target)
         group.help = self.help
         for each in group.commands.values():
-            each.epilog = self.epilog
+            each.epilog = self.last_line(f"{self.name} {each.name}")
         return group

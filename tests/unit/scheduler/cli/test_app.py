@@ -125,6 +125,7 @@ def test_every_command_has_a_help_page(nst: Run, command: list[str]) -> None:
         (["stylize"], "Also takes --url, --api-key and --home: see nst --help."),
         (["jobs", "list"], "Also takes --url, --api-key and --home: see nst --help."),
         (["whoami"], "Also takes --url, --api-key and --home: see nst --help."),
+        (["webhooks", "list"], "Also takes --url, --api-key and --home: see nst --help."),
         (["webhooks", "update"], "Also takes --api-key and --home: see nst --help."),
         (["db", "check"], "Also takes --home: see nst --help."),
     ],
