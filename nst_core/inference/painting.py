@@ -15,6 +15,9 @@ from nst_core.inference.varied_strokes import LAYERS, Ground
 
 #: A network: it paints an H x W x 3 photo, and its strokes have a size in pixels.
 Paint = Callable[[Pixels], Pixels]
+#: So many pixels that the photo has at its edges are repeated beyond them, painted, and cut off. Networks smear what is
+#: at an edge, or draw a frame there as their painting has one, since each layer repeats its own input.
+MARGIN_PX = 16
 
 
 def in_strokes(
@@ -30,11 +33,14 @@ def in_strokes(
     """Return an H x W x 3 photo in strokes of a size; None: as the network paints them.
 
     The network is called for copies of the photo, none of whose sides is shorter than `min_side_px` unless the photo's
-    own is: once, or for `varied` up to once for each layer. `forms` are what it sees in flat parts; None are clouds
-    with `varied`, and else nothing. `broad` says where `varied` has layers and clouds, 0 to 255 and of any size; None
-    is everywhere. `strength` is how strongly the network paints, and forms are seen, 0 to 1.
+    own is: once, or for `varied` up to once for each layer. For strokes that have a name, the copies have a margin.
+    `forms` are what the network sees in flat parts; None are clouds with `varied`, and else nothing. `broad` says where
+    `varied` has layers and clouds, 0 to 255 and of any size; None is everywhere. `strength` is how strongly the network
+    paints, and forms are seen, 0 to 1.
     """
     height, width = photo.shape[:2]
+    if isinstance(stroke, str):
+        paint = _beyond_edges(paint)
     if stroke != "varied":
         copy = copy_to_paint(photo, painted_size(height, width, stroke, min_side_px=min_side_px))
         return carried_over(photo, copy, _seeing(forms, strength, paint)(copy))
@@ -49,6 +55,18 @@ def in_strokes(
         copy = copy_to_paint(photo, size)
         picture = paint(blend(copy, copy_to_paint(picture, size), weight=ground.seen))
     return carried_over(photo, copy, picture)
+
+
+def _beyond_edges(paint: Paint) -> Paint:
+    """Return a network that sees mirrored pixels around a photo, or around a copy of it."""
+
+    def paint_more(copy: Pixels) -> Pixels:
+        height, width = copy.shape[:2]
+        more = np.pad(copy, ((MARGIN_PX, MARGIN_PX), (MARGIN_PX, MARGIN_PX), (0, 0)), mode="reflect")
+        painted = paint(more)[MARGIN_PX : MARGIN_PX + height, MARGIN_PX : MARGIN_PX + width]
+        return np.ascontiguousarray(painted)
+
+    return paint_more
 
 
 def _seeing(forms: Levels | None, strength: float, paint: Paint) -> Paint:

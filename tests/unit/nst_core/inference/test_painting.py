@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from nst_core.inference.forms import NO_FORMS, with_forms
-from nst_core.inference.painting import in_strokes
+from nst_core.inference.painting import MARGIN_PX, in_strokes
 from nst_core.inference.planes import planes
 from nst_core.inference.strokes import Stroke, carried_over, copy_to_paint
 from nst_core.inference.stylizer import Pixels
@@ -13,6 +13,11 @@ from nst_core.inference.stylizer import Pixels
 
 def noise(height: int, width: int) -> Pixels:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def inside(seen: Pixels) -> Pixels:
+    """Return what the network sees without its margin."""
+    return seen[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX].copy()
 
 
 def inverted(photo: Pixels) -> Pixels:
@@ -48,9 +53,9 @@ def test_finer_strokes_are_painted_over_broader_ones() -> None:
     photo, seen, made = house(), list[Pixels](), list[Pixels]()
 
     def paint(copy: Pixels) -> Pixels:
-        seen.append(copy.copy())
-        made.append(inverted(copy))
-        return made[-1].copy()
+        seen.append(inside(copy))
+        made.append(inverted(seen[-1]))
+        return inverted(copy)
 
     levels = np.zeros((200, 300), np.int16)
     result = in_strokes(photo, "varied", paint, forms=levels)
@@ -68,7 +73,7 @@ def test_faces_are_painted_as_if_nothing_were_below() -> None:
     photo, seen = house(), list[Pixels]()
 
     def paint(copy: Pixels) -> Pixels:
-        seen.append(copy.copy())
+        seen.append(inside(copy))
         return inverted(copy)
 
     broad = np.full((20, 30), 255, np.uint8)
@@ -89,7 +94,7 @@ def test_a_large_photo_is_painted_in_layers_of_a_megapixel_at_most() -> None:
     sizes: list[tuple[int, ...]] = []
 
     def paint(copy: Pixels) -> Pixels:
-        sizes.append(copy.shape[:2])
+        sizes.append(inside(copy).shape[:2])
         return copy
 
     photo = noise(2000, 3000)
@@ -97,8 +102,8 @@ def test_a_large_photo_is_painted_in_layers_of_a_megapixel_at_most() -> None:
     assert sizes == [(204, 306), (408, 612), (816, 1225)]
 
 
-@pytest.mark.parametrize("stroke", [4.0, "varied"])
-def test_no_copy_is_too_small_for_the_network(stroke: Stroke) -> None:
+@pytest.mark.parametrize(("stroke", "least"), [(4.0, 16), ("varied", 16 + 2 * MARGIN_PX)])
+def test_no_copy_is_too_small_for_the_network(stroke: Stroke, least: int) -> None:
     sides: list[int] = []
 
     def paint(copy: Pixels) -> Pixels:
@@ -106,7 +111,7 @@ def test_no_copy_is_too_small_for_the_network(stroke: Stroke) -> None:
         return copy
 
     in_strokes(np.zeros((40, 60, 3), np.uint8), stroke, paint, min_side_px=16)
-    assert min(sides) == 16
+    assert min(sides) == least
 
 
 def test_the_network_sees_large_forms_in_the_flat_part_of_a_photo_and_no_change_in_the_other() -> None:
@@ -115,8 +120,9 @@ def test_the_network_sees_large_forms_in_the_flat_part_of_a_photo_and_no_change_
     seen: list[Pixels] = []
 
     def paint(copy: Pixels) -> Pixels:
-        seen.append(copy.copy())
-        return copy_to_paint(photo, copy.shape[:2])  # so that nothing of the layer below is seen
+        seen.append(inside(copy))
+        below = copy_to_paint(photo, seen[-1].shape[:2])  # so that nothing of the layer below is seen
+        return np.pad(below, ((MARGIN_PX, MARGIN_PX), (MARGIN_PX, MARGIN_PX), (0, 0)))
 
     in_strokes(photo, "varied", paint)
     assert len(seen) == 3
@@ -174,8 +180,35 @@ def test_planes_take_the_place_of_clouds() -> None:
     levels, seen = planes(photo), list[Pixels]()
 
     def paint(copy: Pixels) -> Pixels:
-        seen.append(copy)
+        seen.append(inside(copy))
         return copy
 
     in_strokes(photo, "varied", paint, forms=levels)
     np.testing.assert_array_equal(seen[0], with_forms(copy_to_paint(photo, (50, 75)), levels))
+
+
+@pytest.mark.parametrize(
+    ("stroke", "smears"), [(None, True), (1.0, True), ("auto", False), ("fine", False), ("varied", False)]
+)
+def test_what_a_network_does_at_its_edges_is_not_in_the_picture(stroke: Stroke | None, smears: bool) -> None:
+    def frame(copy: Pixels) -> Pixels:
+        painted = np.full_like(copy, 100)
+        painted[:4], painted[-4:], painted[:, :4], painted[:, -4:] = 255, 255, 255, 255
+        return painted
+
+    assert (in_strokes(house(), stroke, frame) > 200).any() == smears
+    # What lies beyond the edge is the photo again, mirrored.
+    seen: list[Pixels] = []
+
+    def paint(copy: Pixels) -> Pixels:
+        seen.append(copy)
+        return copy
+
+    in_strokes(noise(40, 60), "fine", paint)
+    np.testing.assert_array_equal(seen[0][:MARGIN_PX], seen[0][2 * MARGIN_PX : MARGIN_PX : -1])
+
+
+def test_a_photo_smaller_than_the_margin_has_one() -> None:
+    for height, width in ((1, 1), (1, 40), (5, 3)):
+        photo = noise(height, width)
+        np.testing.assert_array_equal(in_strokes(photo, "fine", inverted), 255 - photo)
