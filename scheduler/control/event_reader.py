@@ -24,7 +24,7 @@ from nst_core.protocol.events import (
 from nst_core.system.logs import Ids, about
 from scheduler.control.broker import Broker
 from scheduler.control.leadership import Leadership
-from scheduler.store.errors import UnstorableError
+from scheduler.store.errors import DatabaseFaultError, UnstorableError
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +123,8 @@ class EventReader:
             if error.retryable:
                 raise  # the database does not answer: the event is read again
             log.error("An event was dropped: %s", error.message)
+        except DatabaseFaultError:
+            raise  # the fault is not the event's: the process ends, and the next one reads the event again
         except (UnstorableError, OverflowError, UnicodeEncodeError) as error:
             log.error("An event that cannot be stored was dropped: %s", error)
         except Exception:

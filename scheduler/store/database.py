@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection as Connection  # the functions of this package take it from a transaction
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, TimeoutError
 
 from nst_core.clock import Clock
 from nst_core.errors import ConfigError
 from scheduler.store import schemas
-from scheduler.store.errors import DatabaseUnavailableError, RowConflictError, UnstorableError
+from scheduler.store.errors import DatabaseFaultError, DatabaseUnavailableError, RowConflictError, UnstorableError
 from scheduler.store.schemas import Schema, SchemaState
 
 _T = TypeVar("_T")
@@ -30,6 +30,12 @@ _GRACE_S = 1.0
 #: An arbitrary number that nothing else in the database locks.
 _MIGRATION_LOCK = 7_206_001
 
+
+#: SQLSTATEs of PostgreSQL after which a connection is of no more use: the server became read-only, as a primary does
+#: that was demoted, or it ended a transaction that took too long. psycopg has them among its internal errors.
+_DISCONNECTING = frozenset({"25006", "25P03", "25P04"})
+#: SQLSTATEs of what somebody else can mend while we run: a right that is missing, and a table, as during a restore.
+_REFUSING = frozenset({"42501", "42P01"})
 
 #: Messages of PostgreSQL and SQLite about a wrong address. Other errors may be temporary, for example while a server
 #: starts.
@@ -80,9 +86,15 @@ class Database:
             yield connection
 
     def ping(self) -> None:
-        """Raise DatabaseUnavailableError unless the database answers."""
+        """Raise DatabaseUnavailableError unless the database answers and can be written to."""
         with self.read() as connection:
-            connection.exec_driver_sql("SELECT 1")
+            if connection.dialect.name != "postgresql":
+                connection.exec_driver_sql("SELECT 1")
+            elif connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on":
+                # The server may have been demoted. Its address may lead to its successor by now.
+                connection.invalidate()
+                self.engine.dispose()
+                raise DatabaseUnavailableError("The database is read-only.")
 
     def schema(self) -> Schema:
         """Return the version of the schema, and whether this code can use it; raise ConfigError as `migrate` does."""
@@ -172,6 +184,7 @@ def _make_engine(url: str, wait_s: float) -> Engine:
             url_with_driver, pool_pre_ping=True, pool_size=10, pool_timeout=wait_s, connect_args=limits
         )
         event.listen(engine, "begin", _begin_postgres)
+        event.listen(engine, "handle_error", _give_up_connections)
         # Late, because the driver of PostgreSQL takes a tenth of a second.
         from scheduler.store.patience import limit_silence
 
@@ -208,6 +221,16 @@ def _begin_postgres(connection: Connection) -> None:
     wait_s = connection.get_execution_options().get("nst_wait_s")
     if wait_s is not None:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout={_ms(wait_s)}")
+
+
+def _give_up_connections(context: ExceptionContext) -> None:
+    """Let the pool close all connections to a server that writes no more: it still answers the pool's test of them."""
+    if _sqlstate(context.original_exception) in _DISCONNECTING:
+        context.is_disconnect = True
+
+
+def _sqlstate(error: BaseException | None) -> str | None:
+    return getattr(error, "sqlstate", None)
 
 
 def _ms(seconds: float) -> int:
@@ -249,7 +272,7 @@ def _usable() -> Iterator[None]:
     """Turn errors of the database after which a retry cannot help into ConfigError."""
     try:
         yield
-    except (DBAPIError, RowConflictError, UnstorableError) as error:
+    except (DBAPIError, DatabaseFaultError, RowConflictError, UnstorableError) as error:
         raise ConfigError(f"NST_DATABASE_URL cannot be used: {_first_line(error)}") from error
     except DatabaseUnavailableError as error:
         if any(words in error.message for words in _REFUSALS):
@@ -270,4 +293,6 @@ def _translated() -> Iterator[None]:
     except DBAPIError as error:
         if error.connection_invalidated or type(error).__name__ == "OperationalError":
             raise DatabaseUnavailableError(f"The database does not answer: {error.orig}") from error
-        raise
+        if _sqlstate(error.orig) in _REFUSING:
+            raise DatabaseUnavailableError(f"The database refuses: {error.orig}") from error
+        raise DatabaseFaultError(str(error.orig)) from error

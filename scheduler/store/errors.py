@@ -2,6 +2,7 @@
 
 NstError
 └── DatabaseUnavailableError   database_unavailable (retryable)
+DatabaseFaultError
 RowConflictError
 UnstorableError
 """
@@ -10,10 +11,17 @@ from nst_core.errors import NstError
 
 
 class DatabaseUnavailableError(NstError):
-    """The database did not answer."""
+    """The database did not answer, or it cannot be written to."""
 
     code = "database_unavailable"
     retryable = True
+
+
+class DatabaseFaultError(Exception):
+    """The database refused a statement whose values are right: a bug of ours, a damaged file, or a wrong schema.
+
+    Nobody handles it, so it has no code for clients. What was to be stored must not be lost because of it.
+    """
 
 
 class RowConflictError(Exception):

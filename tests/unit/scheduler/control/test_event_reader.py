@@ -11,7 +11,7 @@ from scheduler.control.broker import StoredEvent
 from scheduler.control.event_reader import EventReader
 from scheduler.control.leadership import HELD_S, Leadership
 from scheduler.store.database import Database
-from scheduler.store.errors import DatabaseUnavailableError, UnstorableError
+from scheduler.store.errors import DatabaseFaultError, DatabaseUnavailableError, UnstorableError
 from tests.unit.scheduler.kit import ManualClock
 from tests.unit.scheduler.memory_broker import MemoryBroker
 
@@ -120,6 +120,18 @@ def test_events_stay_while_the_database_does_not_answer(
         reader.tick(block_ms=0)
     assert reader.known_until is None
     assert not reader.leadership.leads, "another scheduler may reach the database"
+    applied.error = None
+    assert reader.tick(block_ms=0)
+    assert applied.events == [STARTED]
+
+
+def test_an_event_stays_if_the_fault_is_the_databases(
+    reader: EventReader, memory_broker: MemoryBroker, applied: Applied
+) -> None:
+    applied.error = DatabaseFaultError("column chunks.deaths does not exist")
+    memory_broker.publish(STARTED)
+    with pytest.raises(DatabaseFaultError):
+        reader.tick(block_ms=0)
     applied.error = None
     assert reader.tick(block_ms=0)
     assert applied.events == [STARTED]
