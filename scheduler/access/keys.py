@@ -161,15 +161,9 @@ class Keys:
         tenant = caller.tenant if tenant is None else tenant
         self._check_manages(caller, tenant)
         wanted, now = _ordered(scopes), self._clock()
-        _check_has(caller, wanted)
         if expires_at is not None and expires_at <= now:
             raise RequestInvalidError("The end is in the past.", pointer="/expires_at")
-        own_end = self.own(caller).expires_at
-        if own_end is not None and (expires_at is None or expires_at > own_end):
-            raise ForbiddenError(
-                "Your key expires, so a key that it creates must not be valid for longer: set expires_at."
-            )
-
+        _check_within(caller, self.own(caller), scopes=wanted, expires_at=expires_at)
         limits = None if self._limits is None else self._limits(tenant)
 
         def create() -> tuple[ApiKey, str]:
@@ -220,11 +214,12 @@ class Keys:
     def revoke(self, caller: Caller, prefix: str) -> None:
         """Revoke a key forever. Revoking it twice changes nothing.
 
-        Raises ForbiddenError if the key has scopes that the caller lacks.
+        Raises ForbiddenError if the key may do more than that of the caller, or is valid for longer.
         """
+        own = self.own(caller)
         with self._database.write() as connection:
             key = _known(key_rows.find_key(connection, prefix, tenant=_reach(caller), lock=True), prefix)
-            _check_has(caller, key.scopes)
+            _check_within(caller, own, scopes=key.scopes, expires_at=key.expires_at)
             if key.revoked_at is None:
                 key_rows.update_key(connection, prefix, revoked_at=self._clock())
         self._rows.drop(prefix)
@@ -232,14 +227,14 @@ class Keys:
     def rotate(self, caller: Caller, prefix: str, *, overlap_s: float = DEFAULT_OVERLAP_S) -> tuple[ApiKey, str]:
         """Give a key a new secret and return both. The current one stays valid for `overlap_s` seconds.
 
-        Raises ForbiddenError if the key has scopes that the caller lacks, and would gain by the secret, and
-        ConflictError if the key is revoked or expired.
+        Raises ForbiddenError if the key may do more than that of the caller, which would gain by the secret, or is
+        valid for longer, and ConflictError if the key is revoked or expired.
         """
-        now = self._clock()
+        own, now = self.own(caller), self._clock()
         text = new_api_key(prefix)
         with self._database.write() as connection:
             key = _known(key_rows.find_key(connection, prefix, tenant=_reach(caller), lock=True), prefix)
-            _check_has(caller, key.scopes)
+            _check_within(caller, own, scopes=key.scopes, expires_at=key.expires_at)
             if key.revoked_at is not None or (key.expires_at is not None and now >= key.expires_at):
                 raise ConflictError(f"The key {prefix} is no longer valid; create a new one.")
             values: KeyChanges = {
@@ -278,10 +273,13 @@ def _reach(caller: Caller) -> str | None:
     return None if Scope.ADMIN in caller.scopes else caller.tenant
 
 
-def _check_has(caller: Caller, scopes: Iterable[str]) -> None:
+def _check_within(caller: Caller, own: ApiKey, *, scopes: Iterable[str], expires_at: float | None) -> None:
+    """Raise ForbiddenError if a key has scopes that the caller lacks, or is valid for longer than its `own` key."""
     missing = [scope for scope in scopes if scope not in caller.scopes]
     if missing:
         raise ForbiddenError(f"A key can only grant scopes that it has; yours lacks {', '.join(missing)}.")
+    if own.expires_at is not None and (expires_at is None or expires_at > own.expires_at):
+        raise ForbiddenError("Your key expires, so it cannot create, rotate or revoke a key that is valid for longer.")
 
 
 def _known(key: ApiKey | None, prefix: str) -> ApiKey:

@@ -111,6 +111,30 @@ def test_a_key_that_expires_cannot_make_one_that_is_valid_longer(api: TestClient
     assert make(api, brief, expires_at=end).status_code == 201
 
 
+def test_a_key_that_expires_can_neither_rotate_nor_revoke_one_that_is_valid_longer(api: TestClient, rig: Rig) -> None:
+    admin, scopes = bearer(rig), ["keys:write", "jobs:read"]
+    brief = with_key(make(api, admin, scopes=scopes, expires_at=moment(rig.clock() + 60)))
+    for end in (None, moment(rig.clock() + 61)):
+        longer = make(api, admin, expires_at=end)
+        place = f"/v1/keys/{longer.json()['id']}"
+        for answer in (api.post(f"{place}/rotate", headers=brief), api.delete(place, headers=brief)):
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+            assert "valid for longer" in answer.json()["detail"]
+        assert api.get("/v1/jobs", headers=with_key(longer)).status_code == 200
+    same = f"/v1/keys/{make(api, admin, expires_at=moment(rig.clock() + 60)).json()['id']}"
+    assert api.post(f"{same}/rotate", headers=brief).status_code == 200
+    assert api.delete(same, headers=brief).status_code == 204
+
+
+def test_a_key_that_expires_can_rotate_and_revoke_itself(api: TestClient, rig: Rig) -> None:
+    made = make(api, bearer(rig), scopes=["keys:write"], expires_at=moment(rig.clock() + 60))
+    place = f"/v1/keys/{made.json()['id']}"
+    rotated = api.post(f"{place}/rotate", headers=with_key(made))
+    assert rotated.status_code == 200
+    assert rotated.json()["expires_at"] == made.json()["expires_at"]
+    assert api.delete(place, headers=with_key(rotated)).status_code == 204
+
+
 def test_a_key_cannot_revoke_one_that_has_more_scopes(api: TestClient, rig: Rig) -> None:
     strong = make(api, bearer(rig), scopes=["jobs:read", "admin"])
     answer = api.delete(f"/v1/keys/{strong.json()['id']}", headers=bearer(rig, "keys:write", "jobs:read"))
