@@ -54,6 +54,8 @@ class Cursor:
     skipped: int = 0
     #: Reading ended with an error; a retry of the job continues here.
     broken: bool = False
+    #: The job was stopped here, and a retry left the rest unread; one of cancelled items continues here.
+    left: bool = False
 
     def dump(self) -> str:
         """Return the cursor as text, escaped because keys may have characters that databases refuse."""

@@ -112,14 +112,16 @@ def retry(
     reopening = Reopening(codes=None if codes is None else tuple(codes), cancelled=cancelled)
     changes = item_rows.reopen(connection, job.id, reopening, limit=AT_ONCE)
     cursor = Cursor.load(job.planned_key)
-    goes_on = cursor.broken or (cancelled and not job.planned)
+    # The error tells it of jobs from before cursors did.
+    is_incomplete = not job.planned or cursor.left or job.error_code == INPUT_INCOMPLETE
+    goes_on = cursor.broken or (cancelled and is_incomplete)
     if not changes[ItemStatus.PENDING] and not goes_on:
         raise NothingToRetryError(f"{job.id} has no item that can be tried again.")
     more = changes[ItemStatus.PENDING] == AT_ONCE
     code, message = job.error_code, job.error_message
-    if job.error_code in _PASSING_ERRORS or cursor.broken:
+    if job.error_code in _PASSING_ERRORS or goes_on:
         code, message = None, None
-    if not job.planned and not goes_on:
+    if is_incomplete and not goes_on:
         code, message = INPUT_INCOMPLETE, "The job was stopped before all of its input was read."
     job_rows.move_counts(connection, job.id, changes)
     job_rows.update_job(
@@ -127,7 +129,7 @@ def retry(
         job.id,
         status=JobStatus.PLANNING if goes_on else JobStatus.RUNNING,
         planned=not goes_on,
-        planned_key=replace(cursor, broken=False).dump() if cursor.broken else job.planned_key,
+        planned_key=replace(cursor, broken=False, left=is_incomplete and not goes_on).dump(),
         unchunked=True,
         reopening=vars(reopening) if more else None,
         stop=None,

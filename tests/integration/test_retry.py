@@ -113,6 +113,48 @@ def test_retry_of_a_cancelled_job_does_its_cancelled_items_and_the_rest_of_its_i
     assert len(read_lines(rig, job, "results.jsonl")) == 40
 
 
+def stopped_while_planned(rig: Rig, **changes: object) -> str:
+    """Return the id of a job of 40 photos that was cancelled after a page of them; the first of these failed."""
+    job_id = rig.submit(40, **changes)
+    rig.planner.tick()
+    [first, *others] = dispatch_now(rig)
+    rig.report(started(first), finished(first, failing(0)))
+    rig.service.cancel(TENANT, job_id)
+    rig.report(*(finished(chunk, lambda index: None) for chunk in others))
+    rig.withdrawer.tick()
+    rig.finalizer.tick()
+    return job_id
+
+
+def test_retry_of_cancelled_items_reads_the_rest_of_an_input_also_after_a_retry_that_did_not(rig: Rig) -> None:
+    job_id = stopped_while_planned(rig)
+    for _ in range(2):
+        rig.service.retry(TENANT, job_id)
+        end(rig, failing(0))
+        job = rig.job(job_id)
+        assert (job.error_code, job.counts.total < 40) == ("input_incomplete", True)
+    job, _ = rig.service.retry(TENANT, job_id, cancelled=True)
+    assert (job.status, job.error_code) == (JobStatus.PLANNING, None)
+    end(rig)
+    job = rig.job(job_id)
+    assert (job.status, job.error_code, job.counts.succeeded) == (JobStatus.SUCCEEDED, None, 40)
+    with pytest.raises(NothingToRetryError):
+        rig.service.retry(TENANT, job_id, cancelled=True)
+
+
+def test_it_is_not_forgotten_that_an_input_is_incomplete_if_too_many_images_fail_then(rig: Rig) -> None:
+    job_id = stopped_while_planned(rig, max_failures=0)
+    rig.service.retry(TENANT, job_id)
+    end(rig, failing(0))
+    assert rig.job(job_id).error_code == "max_failures"
+    rig.service.retry(TENANT, job_id)
+    end(rig)
+    assert rig.job(job_id).error_code == "input_incomplete"
+    rig.service.retry(TENANT, job_id, cancelled=True)
+    end(rig)
+    assert (rig.job(job_id).status, rig.job(job_id).counts.succeeded) == (JobStatus.SUCCEEDED, 40)
+
+
 def test_expired_job_is_retried_without_its_deadline(rig: Rig) -> None:
     job_id = rig.submit(4, expires_after_s=5.0)
     rig.plan()
