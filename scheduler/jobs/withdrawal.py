@@ -1,10 +1,10 @@
-"""Withdrawal: take back chunks of jobs that are being stopped, if no worker has them yet.
+"""Withdrawal: take back chunks of jobs that are paused or being stopped, if no worker has them yet.
 
 Only Redis knows whether a worker has a chunk that was sent: if its message has left the queue, a worker has taken it,
 even if the worker's first event is not in the database yet. If such a chunk were cancelled, its images could be in
-storage without being in any manifest. So a chunk ends here only after its message was removed from the queue.
-Otherwise its worker reports its end, or the message is lost and the reaper takes the chunk back. This also holds if a
-scheduler dies between the two steps.
+storage without being in any manifest. So a chunk ends here, or waits until its job is resumed, only after its message
+was removed from the queue. Otherwise its worker reports its end, or the message is lost and the reaper takes the chunk
+back. This also holds if a scheduler dies between the two steps.
 """
 
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Withdrawer:
-    """Tells workers which jobs are being stopped, and ends the chunks that no worker has."""
+    """Tells workers which jobs are being stopped, and takes back the chunks that no worker has."""
 
     def __init__(self, database: Database, broker: Broker) -> None:
         self._database = database
@@ -36,7 +36,7 @@ class Withdrawer:
         """Announce stops and withdraw chunks; return whether there were any."""
         with self._database.read() as connection:
             stopping = set(job_rows.stopping_jobs(connection))
-            unwanted = chunk_rows.unwanted(connection) if stopping else []
+            unwanted = chunk_rows.unwanted(connection)
         # Before the queues are read: a worker that takes a message from now on begins none of its photos. At
         # each tick, since Redis may have lost it.
         for job_id in stopping:
@@ -46,10 +46,10 @@ class Withdrawer:
             found = {(chunk.id, chunk.attempt): chunk for chunk in unwanted if chunk.method == method.name}
             for key in self._broker.withdraw_chunks(method.queue, found):
                 # Its message is gone. If this fails, the reaper takes the chunk back.
-                withdrawn |= self._setbacks.attempt(key[0], partial(self._end, found[key]))
+                withdrawn |= self._setbacks.attempt(key[0], partial(self._take_back, found[key]))
         return withdrawn
 
-    def _end(self, found: Chunk) -> bool:
+    def _take_back(self, found: Chunk) -> bool:
         with self._database.write() as connection:
             locked = chunk_rows.lock_attempt(connection, found.id, found.attempt)
             if locked is None or locked[1].status is not ChunkStatus.DISPATCHED:
@@ -57,5 +57,11 @@ class Withdrawer:
             job, chunk = locked
             with about(job_id=job.id, tenant=job.tenant, attempt=chunk.attempt):
                 log.info("Chunk %d of %s, attempt %d, was withdrawn", chunk.id, job.id, chunk.attempt)
-            lifecycle.settle(connection, job, lifecycle.drop(connection, chunk.id))
+            if job.stop is not None:
+                lifecycle.settle(connection, job, lifecycle.drop(connection, chunk.id))
+            else:
+                # Its job is paused, or was resumed just now. The attempt did not fail, so it does not count as one.
+                chunk_rows.set_pending(
+                    connection, chunk.id, failures=chunk.failures, deaths=chunk.deaths, not_before=0.0
+                )
         return True

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 
-from nst_core.client.resources.jobs import Priority
+from nst_core.client.resources.jobs import JobStatus, Priority
 from scheduler.domain.jobs import ChunkStatus, Job
 from scheduler.store import items
 from scheduler.store.jobs import lock_job
@@ -197,9 +197,10 @@ def dispatched(connection: Connection) -> list[Chunk]:
 
 
 def unwanted(connection: Connection, *, limit: int = 1000) -> list[Chunk]:
-    """Return chunks of jobs that are being stopped, if they were sent but not reported as begun."""
+    """Return chunks of jobs that are paused or being stopped, if they were sent but not reported as begun."""
     sent = select(chunks).join(jobs, jobs.c.id == chunks.c.job_id).where(chunks.c.status == ChunkStatus.DISPATCHED)
-    return [build(Chunk, row) for row in connection.execute(sent.where(jobs.c.stop.is_not(None)).limit(limit))]
+    sent = sent.where(or_(jobs.c.stop.is_not(None), jobs.c.status == JobStatus.PAUSED))
+    return [build(Chunk, row) for row in connection.execute(sent.limit(limit))]
 
 
 def end_pending(connection: Connection, job_id: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 
 import pytest
 from redis import Redis
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from nst_core.client.resources.jobs import JobStatus
 from nst_core.errors import BrokerUnavailableError
@@ -259,6 +259,81 @@ def test_stop_of_a_large_job_needs_one_update_of_its_items(rig: Rig) -> None:
     assert rig.job(job_id).counts.cancelled == 800
 
 
+def chunks_of(rig: Rig) -> list[tuple[str, int, int, int]]:
+    with rig.database.read() as connection:
+        rows = connection.execute(text("SELECT status, attempt, failures, deaths FROM chunks ORDER BY id"))
+        return [tuple(row) for row in rows]
+
+
+def test_paused_job_gives_workers_nothing_that_they_have_not_taken(rig: Rig) -> None:
+    other, job_id = sent(rig, 4), sent(rig, 12)
+    begun = [taken(rig), taken(rig)]  # one of each job
+    rig.report(*(started(chunk) for chunk in begun))
+    rig.service.pause(TENANT, job_id)
+    assert rig.withdrawer.tick()
+    assert rig.take_all() == []
+    assert not rig.broker.is_cancelled(job_id), "what a worker has is completed"
+    assert not rig.withdrawer.tick(), "once is enough"
+    rig.dispatcher.tick()
+    assert rig.take_all() == []
+    rig.report(*(finished(chunk) for chunk in begun))
+    job = rig.job(job_id)
+    assert (job.status, job.counts.succeeded, job.counts.pending) == (JobStatus.PAUSED, 4, 8)
+    assert chunks_of(rig)[2:] == [("pending", 1, 0, 0)] * 2
+    rig.finalizer.tick()
+    assert rig.job(other).status is JobStatus.SUCCEEDED
+    rig.service.resume(TENANT, job_id)
+    rig.run_to_end()
+    job = rig.job(job_id)
+    assert (job.status, job.counts.succeeded) == (JobStatus.SUCCEEDED, 12)
+    assert chunks_of(rig)[2:] == [("done", 2, 0, 0)] * 2, "no attempt counts as failed"
+
+
+def test_chunk_taken_by_a_worker_before_the_pause_is_seen_is_left_to_it(rig: Rig) -> None:
+    job_id = sent(rig, 4)
+    chunk = taken(rig)
+    rig.service.pause(TENANT, job_id)
+    assert not rig.withdrawer.tick()
+    rig.report(started(chunk), finished(chunk))
+    assert end(rig, job_id) is JobStatus.SUCCEEDED
+
+
+def test_chunk_of_a_paused_job_waits_although_the_scheduler_dies_after_it_took_the_message(rig: Rig) -> None:
+    job_id = sent(rig, 4)
+    rig.service.pause(TENANT, job_id)
+    with rig.database.read() as connection:
+        unwanted = {(chunk.id, chunk.attempt) for chunk in chunk_rows.unwanted(connection)}
+    assert rig.broker.withdraw_chunks(StylizeChunk.queue, unwanted) == unwanted  # the process dies here
+    assert not rig.withdrawer.tick()
+    lose(rig)
+    assert chunks_of(rig) == [("pending", 1, 0, 0)]
+    rig.service.resume(TENANT, job_id)
+    rig.run_to_end()
+    assert rig.job(job_id).status is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("change", ["resume", "cancel"])
+def test_job_that_is_changed_while_its_messages_are_withdrawn_loses_nothing(
+    rig: Rig, redis_server: BrokerSettings, change: str
+) -> None:
+    class Meanwhile(Broker):
+        def withdraw_chunks(self, queue: str, attempts: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
+            withdrawn = super().withdraw_chunks(queue, attempts)
+            if withdrawn:
+                getattr(rig.service, change)(TENANT, job_id)
+            return withdrawn
+
+    job_id = sent(rig, 8)
+    rig.service.pause(TENANT, job_id)
+    broker = Meanwhile(redis_server)
+    Withdrawer(rig.database, broker).tick()
+    broker.close()
+    rig.run_to_end()
+    job = rig.job(job_id)
+    expected = (JobStatus.SUCCEEDED, 8, 0) if change == "resume" else (JobStatus.CANCELLED, 0, 8)
+    assert (job.status, job.counts.succeeded, job.counts.cancelled) == expected
+
+
 def test_chunk_started_from_a_second_message_is_left_to_its_worker(rig: Rig) -> None:
     job_id = sent(rig, 4)
     chunk = taken(rig)
@@ -267,5 +342,5 @@ def test_chunk_started_from_a_second_message_is_left_to_its_worker(rig: Rig) -> 
     assert before is not None
     rig.service.cancel(TENANT, job_id)
     rig.report(started(chunk))
-    rig.withdrawer._end(before)
+    rig.withdrawer._take_back(before)
     assert rig.job(job_id).counts.running == 4

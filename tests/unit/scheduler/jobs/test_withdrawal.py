@@ -56,6 +56,26 @@ def test_what_no_worker_has_is_cancelled_and_the_rest_may_be_completed(
     assert not withdrawer.tick()
 
 
+def test_what_no_worker_has_of_a_paused_job_waits_for_its_end(
+    withdrawer: Withdrawer, database: Database, memory_broker: MemoryBroker, clock: ManualClock
+) -> None:
+    job_id = add_job(database, items=4, per_chunk=2)
+    send(database, memory_broker, clock)
+    memory_broker.take(QUEUE)
+    with database.write() as connection:
+        lifecycle.pause(connection, lock_job(connection, job_id))
+    assert withdrawer.tick()
+    assert not memory_broker.is_cancelled(job_id)
+    assert memory_broker.queued_chunks(QUEUE) == set()
+    assert [item.status for item in items_of(database)] == [ItemStatus.PENDING] * 4
+    send(database, memory_broker, clock)
+    assert memory_broker.queued_chunks(QUEUE) == set()
+    with database.write() as connection:
+        lifecycle.resume(connection, lock_job(connection, job_id))
+    send(database, memory_broker, clock)
+    assert memory_broker.queued_chunks(QUEUE) == {(2, 2)}
+
+
 def test_workers_are_told_again_after_redis_lost_the_hint(
     withdrawer: Withdrawer, database: Database, memory_broker: MemoryBroker, clock: ManualClock
 ) -> None:
