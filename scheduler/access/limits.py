@@ -110,13 +110,19 @@ def check_planned(connection: Connection, job: Job, items: int, *, limits: Limit
             raise QueueFullError(f"{queued:,} images of {job.tenant} are waiting; the rest is planned later.")
 
 
-def check_pixels(longest_side_px: int | None, *, pointer: str, limits: Limits) -> None:
-    """Raise RequestInvalidError if results could have too many pixels; None means sides of any length."""
+def check_pixels(longest_side_px: int | None, *, upscale: int, pointer: str, limits: Limits) -> None:
+    """Raise RequestInvalidError if results could have too many pixels; None means sides of any length.
+
+    The length is that before results are enlarged by `upscale`.
+    """
     if limits.max_result_pixels is None:
         return
-    if longest_side_px is None or longest_side_px**2 > limits.max_result_pixels:
+    if longest_side_px is None or (longest_side_px * upscale) ** 2 > limits.max_result_pixels:
         most = int(limits.max_result_pixels**0.5)
-        raise RequestInvalidError(f"Results may have sides of up to {most:,} px: set a limit.", pointer=pointer)
+        enlarged = "" if upscale == 1 else f", so up to {most // upscale:,} px before they are enlarged"
+        raise RequestInvalidError(
+            f"Results may have sides of up to {most:,} px{enlarged}: set a limit.", pointer=pointer
+        )
 
 
 def check_new_key(connection: Connection, tenant: str, *, limits: Limits, now: float) -> None:

@@ -98,7 +98,12 @@ class Checker:
         """Raise the errors of a submission."""
         limits = self._tenants.limits(tenant)
         method = find_method(spec.method)
-        check_pixels(method.longest_side_px(spec), pointer=method.longest_side_pointer, limits=limits)
+        check_pixels(
+            method.longest_side_px(spec),
+            upscale=spec.options.upscale,
+            pointer=method.longest_side_pointer,
+            limits=limits,
+        )
         with self._database.read() as connection:
             check_new_job(connection, tenant, len(spec.input.uris or ()) * len(spec.styles), limits=limits)
 

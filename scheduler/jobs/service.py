@@ -141,7 +141,12 @@ class JobService:
         spec = self._resolver.resolve(tenant, job_id, request)
         limits = self.tenants.limits(tenant)
         method = find_method(spec.method)
-        check_pixels(method.longest_side_px(spec), pointer=method.longest_side_pointer, limits=limits)
+        check_pixels(
+            method.longest_side_px(spec),
+            upscale=spec.options.upscale,
+            pointer=method.longest_side_pointer,
+            limits=limits,
+        )
         new = NewJob(
             id=job_id,
             tenant=tenant,

@@ -179,6 +179,20 @@ def test_the_pixels_of_results_are_limited(client: TestClient, rig: Rig) -> None
         assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/output/max_px")
 
 
+def test_the_pixels_of_results_are_counted_after_they_are_enlarged(client: TestClient, rig: Rig) -> None:
+    limit(rig, max_result_pixels=1_000_000)
+    for upscale, most in ((2, 500), (4, 250)):
+        asked = job(rig) | {"upscale": upscale}
+        good, bad = ({**asked, "output": {"max_px": px}} for px in (most, most + 1))
+        assert client.post("/v1/jobs", json=good).status_code == 202
+        assert client.post("/v1/jobs?validate=true&objects=false", json=good).json()["valid"]
+        answer = client.post("/v1/jobs", json=bad)
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/output/max_px")
+        assert f"up to {most} px before" in answer.json()["detail"]
+        [problem] = client.post("/v1/jobs?validate=true", json=bad).json()["problems"]
+        assert problem["pointer"] == "/output/max_px"
+
+
 def test_an_optimised_image_is_limited_by_its_own_size(client: TestClient, rig: Rig) -> None:
     limit(rig, max_result_pixels=1_000_000)
     painting = f"s3://nst/{rig.prefix}/painting.png"

@@ -139,7 +139,8 @@ class Limits(Resource):
     max_uploads: _Count = Field(None, description="Places for photos.")
     max_streams: _Count = Field(None, description="Open streams of events.")
     max_result_pixels: _Count = Field(
-        None, description="The pixels of a result; jobs then must set a `max_px` that guarantees it."
+        None,
+        description="The pixels of a result; jobs then must set a `max_px` that guarantees it, also after `upscale`.",
     )
 
 

@@ -105,7 +105,10 @@ class Method(ABC):
         """
 
     def longest_side_px(self, spec: JobSpec) -> int | None:
-        """Return the maximum length of a result's longest side in pixels; None if it is the photo's own."""
+        """Return the maximum length of a result's longest side in pixels; None if it is the photo's own.
+
+        It is the length before the result is enlarged (`upscale`).
+        """
         return spec.options.max_px
 
     def sources(self, spec: JobSpec) -> Sequence[Source]:
