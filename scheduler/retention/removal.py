@@ -226,6 +226,7 @@ class UploadRemover(Remover):
 
     def _remove(self, found: Upload, before: float | None) -> bool:
         tenant, id = found.tenant, found.id
+        place = self._place(upload_key(tenant, id))
         with self._database.write() as connection:
             upload = upload_rows.find_upload(connection, tenant, id, lock=True)
             if upload is None:
@@ -233,13 +234,12 @@ class UploadRemover(Remover):
             if not upload.pruned:
                 if before is None or upload.used_at > before:
                     return False
-                if upload_rows.is_in_use(connection, tenant, id, since=before):
+                if upload_rows.is_in_use(connection, tenant, id, place=str(place), since=before):
                     # It counts as used and is checked again later.
                     upload_rows.update_upload(connection, tenant, id, used_at=before + DAY_S)
                     return False
                 upload_rows.update_upload(connection, tenant, id, pruned=True)
         # Jobs may have written there, and their results stay.
-        place = self._place(upload_key(tenant, id))
         if not self._sweep(place, spared=partial(self._needed, place, "")):
             return True
         with self._database.write() as connection:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    literal,
     or_,
     select,
     update,
@@ -99,20 +100,31 @@ def prunable_uploads(
     return [build(Upload, row) for row in connection.execute(query.order_by(uploads.c.used_at).limit(limit))]
 
 
-def is_in_use(connection: Connection, tenant: str, id: str, *, since: float | None = None) -> bool:
+def is_in_use(connection: Connection, tenant: str, id: str, *, place: str, since: float | None = None) -> bool:
     """Return whether a job or a run names an upload that has not ended, or that ended at or after a time.
 
-    What has ended may be retried, resumed or extended. What the lines of a manifest name is not known here.
+    `place` is the s3:// address that the files of the upload are below. What has ended may be retried, resumed or
+    extended. What the lines of a manifest name is not known here.
     """
     named = f"%/{id}/%"
     open_job: ColumnElement[bool] = jobs.c.status.not_in(TERMINAL)
     open_run: ColumnElement[bool] = runs.c.status.not_in(ENDED)
     if since is not None:
         open_job, open_run = or_(open_job, _last_use(jobs) >= since), or_(open_run, _last_use(runs) >= since)
-    by_job = or_(cast(jobs.c.spec, Text).like(named), cast(jobs.c.input_uris, Text).like(named))
+    by_job = or_(
+        cast(jobs.c.spec, Text).like(named),
+        cast(jobs.c.input_uris, Text).like(named),
+        _is_below(place, jobs.c.spec["input"]["prefix"].as_string()),
+    )
+    by_run = or_(cast(runs.c.spec, Text).like(named), _is_below(place, runs.c.spec["photos"].as_string()))
     of_jobs = exists().where(jobs.c.tenant == tenant, open_job, by_job)
-    of_runs = exists().where(runs.c.tenant == tenant, open_run, cast(runs.c.spec, Text).like(named))
+    of_runs = exists().where(runs.c.tenant == tenant, open_run, by_run)
     return bool(connection.execute(select(or_(of_jobs, of_runs))).scalar())
+
+
+def _is_below(place: str, prefix: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return whether a prefix, which need not end in a slash, is that of a place or of a folder around it."""
+    return func.substr(literal(place), 1, func.length(prefix)) == prefix
 
 
 def _last_use(table: Table) -> ColumnElement[float]:

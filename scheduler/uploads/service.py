@@ -102,7 +102,7 @@ class UploadService:
             found = rows.find_upload(connection, tenant, upload_id, lock=True)
             if found is None or found.pruned:
                 raise _unknown(upload_id)
-            if rows.is_in_use(connection, tenant, upload_id):
+            if rows.is_in_use(connection, tenant, upload_id, place=self.prefix(found)):
                 raise InUseError(f"{upload_id} is the input of a job or a training that has not ended.")
             rows.update_upload(connection, tenant, upload_id, pruned=True)
         self._wake()

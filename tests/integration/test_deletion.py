@@ -1,5 +1,6 @@
 """Jobs, runs and uploads are deleted with all their objects in storage, and a failed deletion delays no other."""
 
+from collections.abc import Callable
 from functools import partialmethod
 from typing import Any
 
@@ -396,11 +397,24 @@ def test_results_in_an_upload_stay_when_it_is_deleted(client: TestClient, rig: R
     assert keys(rig, prefix.removeprefix("s3://nst/")) == []
 
 
-@pytest.mark.parametrize("kind", ["prefix", "uris", "manifest"])
+#: Prefixes that have the files of an upload below them, which has one itself.
+ABOVE: dict[str, Callable[[str], str]] = {
+    "itself": lambda prefix: prefix,
+    "without the slash": lambda prefix: prefix.removesuffix("/"),
+    "of all uploads": lambda prefix: prefix[: prefix.index("upl_")],
+    "part of the id": lambda prefix: prefix[:-3],
+}
+NEEDS: dict[str, Callable[[str], JobInput]] = {
+    "below it": lambda prefix: JobInput(prefix=prefix + "b/"),
+    "uris": lambda prefix: JobInput(uris=(prefix + "a.jpg",)),
+    "manifest": lambda prefix: JobInput(manifest=prefix + "m.jsonl"),
+}
+
+
+@pytest.mark.parametrize("kind", [*ABOVE, *NEEDS])
 def test_an_upload_that_a_job_needs_is_not_deleted(client: TestClient, rig: Rig, kind: str) -> None:
     upload_id, prefix = upload(client, "a.jpg")
-    given = {"prefix": prefix, "uris": (prefix + "a.jpg",), "manifest": prefix + "m.jsonl"}[kind]
-    job_id = rig.submit(JobInput(**{kind: given}))
+    job_id = rig.submit(JobInput(prefix=ABOVE[kind](prefix)) if kind in ABOVE else NEEDS[kind](prefix))
     answer = client.delete(f"/v1/uploads/{upload_id}")
     assert (answer.status_code, answer.json()["code"]) == (409, "in_use")
     rig.service.cancel(TENANT, job_id)
@@ -408,10 +422,18 @@ def test_an_upload_that_a_job_needs_is_not_deleted(client: TestClient, rig: Rig,
     assert client.delete(f"/v1/uploads/{upload_id}").status_code == 204
 
 
-def test_an_upload_that_a_training_needs_is_not_deleted(client: TestClient, rig: Rig) -> None:
+@pytest.mark.parametrize("kind", ABOVE)
+def test_an_upload_that_a_training_needs_is_not_deleted(client: TestClient, rig: Rig, kind: str) -> None:
     upload_id, prefix = upload(client, "a.jpg")
-    RunRig(rig).add(photos=prefix)
+    RunRig(rig).add(photos=ABOVE[kind](prefix))
     assert client.delete(f"/v1/uploads/{upload_id}").json()["code"] == "in_use"
+
+
+def test_an_upload_is_deleted_while_a_job_reads_another_one(client: TestClient, rig: Rig) -> None:
+    uploads = [upload(client, "a.jpg") for _ in range(2)]
+    rig.submit(JobInput(prefix=uploads[0][1].removesuffix("/")))
+    codes = [client.delete(f"/v1/uploads/{id}").status_code for id, _ in uploads]
+    assert codes == [409, 204]
 
 
 def test_the_lifetime_of_an_upload_starts_at_its_last_use(client: TestClient, rig: Rig) -> None:
@@ -434,10 +456,11 @@ def test_the_lifetime_of_an_upload_starts_at_its_last_use(client: TestClient, ri
 
 
 @pytest.mark.parametrize("kind", ["job", "training"])
-def test_an_upload_outlives_the_end_of_what_used_it(client: TestClient, rig: Rig, kind: str) -> None:
+@pytest.mark.parametrize("place", ["itself", "without the slash"])
+def test_an_upload_outlives_the_end_of_what_used_it(client: TestClient, rig: Rig, kind: str, place: str) -> None:
     upload_id, prefix = upload(client, "a.jpg")
-    runs = RunRig(rig)
-    used_by = rig.submit(JobInput(prefix=prefix)) if kind == "job" else runs.add(photos=prefix)
+    runs, used = RunRig(rig), ABOVE[place](prefix)
+    used_by = rig.submit(JobInput(prefix=used)) if kind == "job" else runs.add(photos=used)
     rig.clock.advance(35 * DAY_S)
     if kind == "job":
         rig.service.cancel(TENANT, used_by)
