@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from threading import BoundedSemaphore
 
 from nst_core.client.resources.jobs import Check, CheckProblem, JobRequest
 from nst_core.clock import Clock
@@ -13,7 +12,7 @@ from scheduler.access.limits import check_new_job, check_pixels
 from scheduler.access.tenants import Tenants
 from scheduler.domain import codes
 from scheduler.domain.codes import Failure
-from scheduler.domain.errors import QuotaExceededError, RateLimitedError, RequestInvalidError
+from scheduler.domain.errors import QuotaExceededError, RequestInvalidError
 from scheduler.domain.jobs import JobSpec
 from scheduler.jobs.inputs import Cursor, InputEntry, read_prefix
 from scheduler.jobs.item_times import ItemTimes
@@ -33,8 +32,6 @@ MAX_PROBLEMS = 100
 BUDGET_S = 5.0
 #: The maximum number of objects that are looked up: the first photos of a request or a manifest, paintings and masks.
 MAX_OBJECTS = 100
-#: The maximum number of concurrent dry runs in a process, because they take threads from other requests.
-AT_ONCE = 4
 #: The number of photos between two checks of the time.
 _BETWEEN_LOOKS = 200
 _PAGE = 1000
@@ -62,22 +59,12 @@ class Checker:
         self._timer = timer
         self._item_times = item_times
         self._tenants = tenants
-        self._free = BoundedSemaphore(AT_ONCE)
 
     def check(self, tenant: str, request: JobRequest, *, objects: bool = True) -> Check:
         """Return what a job would do; without `objects`, photos are not looked up in the storage.
 
         The problems include the errors of a submission. An error of the storage that may be temporary is raised.
-        Raises RateLimitedError if too many dry runs are in progress.
         """
-        if not self._free.acquire(blocking=False):
-            raise RateLimitedError("Several dry runs are in progress; try again later.", retry_after_s=BUDGET_S)
-        try:
-            return self._check(tenant, request, objects=objects)
-        finally:
-            self._free.release()
-
-    def _check(self, tenant: str, request: JobRequest, *, objects: bool) -> Check:
         try:
             deadline_at(request, self._clock())
             spec = self._resolver.resolve(tenant, "job_dry_run", request)

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Semaphore
 from typing import Any, cast
 
 import pytest
@@ -10,10 +12,11 @@ from fastapi.testclient import TestClient
 from nst_core.client.resources.jobs import JobInput
 from nst_core.errors import BlobUnavailableError
 from nst_core.storage.blobs import BlobUri
+from scheduler.api.routes.jobs import DRY_RUNS_OF_ONE
 from scheduler.jobs import dry_run
 from scheduler.jobs.planner import plan_items
 from scheduler.store import rates as rate_rows
-from tests.integration.conftest import FakeClock, Rig
+from tests.integration.conftest import FakeClock, Rig, client_of
 from tests.integration.job_kit import body, region
 
 
@@ -202,15 +205,31 @@ def test_it_asks_a_storage_that_does_not_answer_once(
     assert (answer.status_code, found["failing"], found["objects_checked"], len(asked)) == (200, 0, 0, 1)
 
 
-def test_dry_runs_leave_threads_to_other_requests(client: TestClient, rig: Rig) -> None:
-    checker = rig.service._checker
-    for _ in range(dry_run.AT_ONCE):
-        assert checker._free.acquire(blocking=False)
-    answer = client.post("/v1/jobs", params={"validate": "true"}, json=body(rig))
-    assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (429, "rate_limited", "5")
-    checker._free.release()
-    for _ in range(3):
-        assert client.post("/v1/jobs", params={"validate": "true"}, json=body(rig)).status_code == 200
+def test_slow_dry_runs_of_one_tenant_leave_some_to_others(
+    client: TestClient, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = Semaphore(0), Event()
+
+    def look_slowly(uri: BlobUri) -> bool:
+        begun.release()
+        return go_on.wait(60)
+
+    monkeypatch.setattr(rig.service._checker._blobs, "exists", look_slowly)
+    other = client_of(rig, tenant=rig.add_tenant("other"))
+    asked: dict[str, Any] = {"url": "/v1/jobs", "params": {"validate": "true"}, "json": body(rig)}
+    with other, ThreadPoolExecutor(DRY_RUNS_OF_ONE + 1) as pool:
+        slow = [pool.submit(client.post, **asked) for _ in range(DRY_RUNS_OF_ONE)]
+        try:
+            assert all(begun.acquire(timeout=60) for _ in slow), "all of them are at work"
+            refused = client.post(**asked)
+            assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+            assert refused.headers["Retry-After"] == "1"
+            theirs = pool.submit(other.post, **asked)
+            assert begun.acquire(timeout=60)
+        finally:
+            go_on.set()
+    assert [each.result().status_code for each in (*slow, theirs)] == [200] * (DRY_RUNS_OF_ONE + 1)
+    assert client.post(**asked).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,9 @@ from scheduler.store.jobs import JobFilter
 router = APIRouter(route_class=JsonRoute, prefix="/v1/jobs", tags=["jobs"])
 
 _MAX_LABELS = 16
-#: Each may read the storage for seconds.
-_DRY_RUNS = Budget("dry runs", most=32, most_of_one=8)
+#: The most dry runs of a tenant at once, and of all. Each may read the storage for seconds.
+DRY_RUNS_OF_ONE, _MOST_DRY_RUNS = 8, 32
+_DRY_RUNS = Budget("dry runs", most=_MOST_DRY_RUNS, most_of_one=DRY_RUNS_OF_ONE)
 Validate = Annotated[bool, Query(description="Only show what the job would do; do not submit it.")]
 Objects = Annotated[
     bool, Query(description="With `validate`: if false, do not check that the photos are in the storage.")
