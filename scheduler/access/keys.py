@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 #: A key that one process revoked stays valid in others for up to this time.
 CACHE_S = 5.0
+#: If a secret does not fit, the key is read again, since another process may have changed it: this often at most.
+_AGAIN_S = 1.0
 #: Per tenant; older revoked or expired keys are removed when new ones are made.
 _DEAD_KEPT = 1000
 _TOUCH_S = 60.0
@@ -82,6 +84,8 @@ class Keys:
         self._limits = limits
         #: Also caches prefixes without a key, so that every look-up takes the same time.
         self._rows: TimedCache[str, ApiKey | None] = TimedCache(ttl_s=CACHE_S, clock=clock)
+        #: What was read again because a secret did not fit.
+        self._again: TimedCache[str, ApiKey | None] = TimedCache(ttl_s=_AGAIN_S, clock=clock)
         #: When this process last recorded the use of each key.
         self._touched: dict[str, float] = {}
 
@@ -111,7 +115,7 @@ class Keys:
             return found
 
         found = retried(add)
-        self._rows.drop(row.prefix)
+        self._forget(row.prefix)
         if found is not None and (found.revoked_at is not None or found.sha256 != row.sha256):
             log.warning("The key nst_%s_… was revoked or rotated; it is left as it is.", row.prefix)
 
@@ -127,11 +131,9 @@ class Keys:
         """
         match = _PATTERN.fullmatch(text)
         prefix = match[1] if match else _NO_PREFIX
-        found = self._rows.get(prefix, lambda: self._find(prefix))
         digest, now = _sha256(text), self._clock()
-        # Both are always compared, so that the time reveals nothing.
-        is_current = hmac.compare_digest(found.sha256 if found else _NO_HASH, digest)
-        is_previous = hmac.compare_digest((found and found.previous_sha256) or _NO_HASH, digest)
+        found = self._look_up(prefix, digest)
+        is_current, is_previous = _fits(found, digest)
         if found is None or not (is_current or is_previous):
             raise UnauthenticatedError("The API key is not valid.")
         if found.revoked_at is not None:
@@ -187,7 +189,7 @@ class Keys:
 
         # The random prefix may be taken, with a chance of one in four billion.
         key, text = retried(create)
-        self._rows.drop(key.prefix)
+        self._forget(key.prefix)
         return key, text
 
     def all(self, caller: Caller, *, tenant: str | None, limit: int, after: str | None) -> Sequence[ApiKey]:
@@ -222,7 +224,7 @@ class Keys:
             _check_within(caller, own, scopes=key.scopes, expires_at=key.expires_at)
             if key.revoked_at is None:
                 key_rows.update_key(connection, prefix, revoked_at=self._clock())
-        self._rows.drop(prefix)
+        self._forget(prefix)
 
     def rotate(self, caller: Caller, prefix: str, *, overlap_s: float = DEFAULT_OVERLAP_S) -> tuple[ApiKey, str]:
         """Give a key a new secret and return both. The current one stays valid for `overlap_s` seconds.
@@ -243,8 +245,30 @@ class Keys:
                 "previous_until": now + overlap_s,
             }
             key_rows.update_key(connection, prefix, **values)
-        self._rows.drop(prefix)
+        self._forget(prefix)
         return replace(key, **values), text
+
+    def _look_up(self, prefix: str, digest: str) -> ApiKey | None:
+        """Return a key as it was at most `CACHE_S` ago, or now, if a secret with this hash does not fit that."""
+        is_cached = True
+
+        def find() -> ApiKey | None:
+            nonlocal is_cached
+            is_cached = False
+            return self._find(prefix)
+
+        found = self._rows.get(prefix, find)
+        if any(_fits(found, digest)) or not is_cached:
+            return found
+        again = self._again.get(prefix, find)
+        if any(_fits(again, digest)):
+            self._rows.drop(prefix)
+        return again
+
+    def _forget(self, prefix: str) -> None:
+        """Read a key again when it is needed next."""
+        self._rows.drop(prefix)
+        self._again.drop(prefix)
 
     def _find(self, prefix: str) -> ApiKey | None:
         with self._database.read() as connection:
@@ -280,6 +304,14 @@ def _check_within(caller: Caller, own: ApiKey, *, scopes: Iterable[str], expires
         raise ForbiddenError(f"A key can only grant scopes that it has; yours lacks {', '.join(missing)}.")
     if own.expires_at is not None and (expires_at is None or expires_at > own.expires_at):
         raise ForbiddenError("Your key expires, so it cannot create, rotate or revoke a key that is valid for longer.")
+
+
+def _fits(key: ApiKey | None, digest: str) -> tuple[bool, bool]:
+    """Return whether a hash is that of a key's current secret, and whether it is that of the previous one."""
+    # Both are always compared, so that the time reveals nothing.
+    is_current = hmac.compare_digest(key.sha256 if key else _NO_HASH, digest)
+    is_previous = hmac.compare_digest((key and key.previous_sha256) or _NO_HASH, digest)
+    return is_current, is_previous
 
 
 def _known(key: ApiKey | None, prefix: str) -> ApiKey:

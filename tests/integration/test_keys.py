@@ -13,6 +13,7 @@ from scheduler.access.keys import CACHE_S, Keys
 from scheduler.api.app import make_api
 from scheduler.domain.errors import KeyExpiredError, KeyRevokedError, UnauthenticatedError
 from scheduler.domain.keys import new_api_key
+from scheduler.store.keys import ApiKey
 from scheduler.store.tables import api_keys
 from tests.integration.conftest import Rig
 
@@ -223,6 +224,49 @@ def test_a_rotated_key_accepts_both_secrets_for_a_while(api: TestClient, rig: Ri
     assert third.json()["previous_until"] == moment(rig.clock() + 3600).replace("+00:00", "Z")
     assert api.post(place, json={"overlap_s": 7 * 24 * 3600 + 1}, headers=admin).status_code == 422
     assert [api.get("/v1/jobs", headers=each).status_code for each in (old, new, with_key(third))] == [401, 200, 200]
+
+
+@pytest.mark.parametrize("age_s", [0.0, 3.0])
+def test_a_new_secret_is_valid_at_once_also_where_the_key_was_just_used(rig: Rig, age_s: float) -> None:
+    keys, first = rig.service.keys, new_api_key()
+    keys.add(first, tenant="default")
+    elsewhere = Keys(rig.database, clock=rig.clock)
+    caller = elsewhere.authenticate(first)
+    rig.clock.advance(age_s)
+    _, second = keys.rotate(caller, caller.prefix, overlap_s=60)
+    assert [elsewhere.authenticate(each).prefix for each in (second, first)] == [caller.prefix] * 2
+    assert keys.authenticate(second).prefix == caller.prefix
+
+
+def test_a_key_that_was_missing_a_moment_ago_is_valid_at_once(rig: Rig) -> None:
+    elsewhere, key = Keys(rig.database, clock=rig.clock), new_api_key()
+    with pytest.raises(UnauthenticatedError):
+        elsewhere.authenticate(key)
+    rig.service.keys.add(key, tenant="default")
+    assert elsewhere.authenticate(key).tenant == "default"
+
+
+def test_wrong_secrets_read_a_key_at_most_once_a_second(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = new_api_key()
+    reads: list[float] = []
+    rig.service.keys.add(key, tenant="default")
+    elsewhere = Keys(rig.database, clock=rig.clock)
+    find = elsewhere._find
+
+    def noted(prefix: str) -> ApiKey | None:
+        reads.append(rig.clock())
+        return find(prefix)
+
+    monkeypatch.setattr(elsewhere, "_find", noted)
+    elsewhere.authenticate(key)
+    begin = rig.clock()
+    for _ in range(12):
+        for _ in range(3):
+            with pytest.raises(UnauthenticatedError):
+                elsewhere.authenticate(new_api_key(key[4:12]))
+        assert elsewhere.authenticate(key).tenant == "default"
+        rig.clock.advance(0.25)
+    assert [at - begin for at in reads] == [0.0, 0.0, 1.0, 2.0]
 
 
 def test_a_revoked_or_expired_key_cannot_be_rotated(api: TestClient, rig: Rig) -> None:
