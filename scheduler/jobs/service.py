@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from nst_core.blends import name_of, parse_blend
 from nst_core.client.resources.items import ItemStatus
 from nst_core.client.resources.jobs import Check, JobRequest, StopReason
 from nst_core.clock import Clock
@@ -206,10 +207,16 @@ class JobService:
         code: str | None = None,
         style: str | None = None,
     ) -> list[Item]:
-        """Return a job's items in order, optionally only those with a status, an error code or a style."""
+        """Return a job's items in order, optionally only those with a status, an error code or a style.
+
+        A style is named as the job shows it; the shares of a blend may be written in other ways too.
+        """
         job = self.job(tenant, job_id)
-        if style is not None and style not in (each.name for each in job.spec.styles):
-            return []  # without a look at all of them
+        if style is not None:
+            names = {each.name for each in job.spec.styles}
+            style = style if style in names else _blend_name(style)
+            if style not in names:
+                return []  # without a look at all of them
         with self._database.read() as connection:
             return item_rows.list_items(
                 connection, job.id, limit=limit, after=after, status=status, code=code, style=style
@@ -318,6 +325,14 @@ class JobService:
             change(connection, job)
         self._wake()
         return self.job(tenant, job.id)
+
+
+def _blend_name(text: str) -> str | None:
+    """Return what a blend is called in jobs, or None for any other text."""
+    try:
+        return name_of(parse_blend(text))
+    except ConfigError:
+        return None
 
 
 def _found(job: Job | None, job_id: str) -> Job:

@@ -296,3 +296,20 @@ def test_messages_are_sent_again_after_redis_was_flushed(rig: Rig, redis_server:
     rig.report(started(chunk), finished(chunk))
     rig.finalizer.tick()
     assert rig.job(job_id).status is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("name", ["Starry Night (1889) é", "a:b", "b:2,a:3", "50% + more", "x" * 80])
+def test_items_are_filtered_by_a_painting_of_any_name(client: TestClient, rig: Rig, name: str) -> None:
+    place = f"s3://nst/{rig.prefix}"
+    paintings = [f"{place}/{name}.jpg", f"{place}/other.jpg"]
+    request = {"input": {"uris": [f"{place}/1.jpg"]}, "method": "optimize", "paintings": paintings}
+    job = client.post("/v1/jobs", json=request).json()
+    rig.plan()
+    style = job["styles"][0]["name"]
+    assert style == name[:64]
+    answer = client.get(f"/v1/jobs/{job['id']}/items", params={"style": style})
+    assert answer.status_code == 200, answer.text
+    assert [item["id"] for item in answer.json()["data"]] == [0]
+    wrong = client.get(f"/v1/jobs/{job['id']}/items", params={"style": "none\0"})
+    assert (wrong.status_code, wrong.json()["data"]) == (200, [])
+    assert client.get(f"/v1/jobs/{job['id']}/items", params={"style": "x" * 2000}).status_code == 422

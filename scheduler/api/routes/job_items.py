@@ -7,7 +7,6 @@ from fastapi.responses import StreamingResponse
 
 from nst_core.client.resources.base import CODE_PATTERN
 from nst_core.client.resources.items import ItemPage, ItemStatus
-from nst_core.client.resources.styles import PaintedStyle
 from nst_core.formats import RESULT_TYPES
 from scheduler.api.dependencies import ServiceDep, TenantDep
 from scheduler.api.examples import ERRORS, RESULTS, files
@@ -21,6 +20,8 @@ from scheduler.jobs.result_zip import MAX_IMAGES
 
 router = APIRouter(route_class=JsonRoute, prefix="/v1/jobs", tags=["jobs"])
 
+#: Of a blend with versions. Paintings are named after their files, which may have any characters.
+_MAX_STYLE = 1000
 _NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
 
 
@@ -35,7 +36,9 @@ def list_items(
     code: Annotated[
         str | None, Query(pattern=CODE_PATTERN, description="Only items that failed with this code.")
     ] = None,
-    style: Annotated[PaintedStyle | None, Query(description="Only items of this style or blend.")] = None,
+    style: Annotated[
+        str | None, Query(max_length=_MAX_STYLE, description="Only items of this style, blend or painting.")
+    ] = None,
 ) -> ItemPage:
     """List a job's items in order."""
     return collect(
