@@ -289,7 +289,8 @@ class JobService:
     ) -> Accepted[Job]:
         """Retry the failed items of an ended job, or those with one of the codes, and optionally the cancelled ones.
 
-        Raises ConflictError while the job runs, and NothingToRetryError if there is no such item.
+        Raises ConflictError while the job runs, NothingToRetryError if there is no such item, and with a key what
+        `Idempotency.once` and `looked_up` raise.
         """
 
         def retry(connection: Connection, job: Job, claim: Claim) -> None:
@@ -297,15 +298,15 @@ class JobService:
             check_retried(connection, tenant, later, limits=self.tenants.limits(tenant))
             claim.complete(connection, job.id)
 
-        known = self.job(tenant, job_id)
-        _, new = self._idempotency.once(
+        # The job is looked up there, not before: a repeat after its deletion is told about that.
+        accepted = self._idempotency.once(
             tenant,
             idempotency_key,
             operation="retry",
-            fingerprint=fingerprint(known.id, None if codes is None else sorted(codes), cancelled),
+            fingerprint=fingerprint(job_id, None if codes is None else sorted(codes), cancelled),
             make=lambda claim: self._change(tenant, job_id, lambda db, job: retry(db, job, claim)).id,
         )
-        return Accepted(self.job(tenant, job_id), is_new=new)
+        return looked_up(accepted, lambda id: self.job(tenant, id))
 
     def delete(self, tenant: str, job_id: str, *, results: bool = False) -> None:
         """Delete a job that has ended, and its images if `results` is set. It is hidden now and removed soon.

@@ -7,7 +7,14 @@ import pytest
 from nst_core.client.resources.jobs import JobInput, JobStatus
 from nst_core.protocol.chunks import StylizeChunk
 from nst_core.storage.blobs import BlobUri
-from scheduler.domain.errors import ConflictError, KeyReusedError, NothingToRetryError, QuotaExceededError
+from scheduler.domain.errors import (
+    ConflictError,
+    KeyReusedError,
+    NotFoundError,
+    NothingToRetryError,
+    QuotaExceededError,
+    ResourceDeletedError,
+)
 from scheduler.jobs import lifecycle
 from scheduler.jobs import planner as plan
 from scheduler.jobs.expiry import Expirer
@@ -204,6 +211,25 @@ def test_retry_sent_twice_has_one_effect(rig: Rig) -> None:
     assert (job.status, new) == (JobStatus.SUCCEEDED, False)
     with pytest.raises(KeyReusedError):
         rig.service.retry(TENANT, job_id, cancelled=True, idempotency_key="k")
+
+
+@pytest.mark.parametrize("by_client_id", [False, True])
+def test_retry_sent_again_after_the_job_was_deleted_says_so(rig: Rig, by_client_id: bool) -> None:
+    job, _ = rig.service.put(TENANT, "spring", rig.request(4))
+    end(rig, failing(1))
+    id = "spring" if by_client_id else job.id
+    rig.service.retry(TENANT, id, idempotency_key="k")
+    end(rig)
+    rig.service.delete(TENANT, job.id)
+    for _ in range(2):
+        with pytest.raises(ResourceDeletedError, match=job.id):
+            rig.service.retry(TENANT, id, idempotency_key="k")
+        rig.service.put(TENANT, "spring", rig.request(4))  # the client's id is free again
+    with pytest.raises(KeyReusedError):
+        rig.service.retry(TENANT, id, cancelled=True, idempotency_key="k")
+    for key in (None, "other", "other"):
+        with pytest.raises(NotFoundError):
+            rig.service.retry(TENANT, job.id, idempotency_key=key)
 
 
 def test_event_from_before_a_retry_has_no_effect(rig: Rig) -> None:
