@@ -4,6 +4,7 @@ The tensors of a file are named as in torchvision's models (`features.0.weight`,
 and .pth files are read, only the requested tensors of them, and pickled code never runs.
 """
 
+import os
 import re
 import zipfile
 from collections.abc import Callable, Collection, Mapping
@@ -213,6 +214,8 @@ def _fetch(url: str, path: Path, checksum: str, on_bytes: Callable[[], object]) 
                 digest.update(piece)
                 file.write(piece)
                 on_bytes()
+            file.flush()
+            os.fsync(file.fileno())  # nothing checks a file of this name again, so that a power cut may not shorten it
         found = digest.hexdigest()[: len(checksum)]
         if found != checksum:
             raise WeightsError(

@@ -14,6 +14,8 @@ from threading import Lock, Thread
 
 _SOURCES = Path(__file__).parents[1] / "nets" / "native"
 _FLAGS = ("-O3", "-march=native", "-fopenmp", "-fPIC", "-Wno-psabi")
+#: At the end of a library.
+_CHECKSUM_BYTES = sha256().digest_size
 _BUILDING = Lock()
 
 
@@ -30,7 +32,7 @@ def build_in_background(folder: Path) -> Thread:
 
 
 def built(folder: Path) -> Path:
-    """Return the library in `folder`, which is built if it is not there; files are compiled side by side.
+    """Return the library in `folder`, built if it is not there or damaged; files are compiled side by side.
 
     Threads of a process wait for the one that builds it. Raises OSError or SubprocessError if there is no compiler, if
     it fails, or if the folder cannot be made.
@@ -38,7 +40,7 @@ def built(folder: Path) -> Path:
     compiler = named_compiler("CC") or ["gcc"]
     library = folder / f"nst-kernels-{_digest(compiler)}.so"
     with _BUILDING:
-        if not library.exists():
+        if not _is_whole(library):
             folder.mkdir(parents=True, exist_ok=True)  # first: files are compiled for nothing if it cannot be made
             _build(library, compiler)
     return library
@@ -69,10 +71,28 @@ def _build(library: Path, compiler: list[str]) -> None:
                 return made
 
             files = threads.map(compiled, _sources("*.c"))
-            _run([*compiler, *_FLAGS, "-shared", "-o", str(part), *files, "-lm"])
+            linked = os.path.join(objects, library.name)
+            _run([*compiler, *_FLAGS, "-shared", "-o", linked, *files, "-lm"])
+            code = Path(linked).read_bytes()
+        with part.open("xb") as file:
+            file.write(code + sha256(code).digest())  # what follows the code, the dynamic loader ignores
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(library)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _is_whole(library: Path) -> bool:
+    """Return whether a library is there and ends with the checksum of its code.
+
+    A power cut or a bad disk may have left a part of it, and a process that loads such a file may die of a bus error.
+    """
+    try:
+        data = library.read_bytes()
+    except OSError:  # not there, or not to be read; it is replaced then
+        return False
+    return sha256(data[:-_CHECKSUM_BYTES]).digest() == data[-_CHECKSUM_BYTES:]
 
 
 def _run(command: list[str]) -> None:

@@ -37,6 +37,28 @@ def test_files_are_compiled_and_linked_unless_it_was_done_before(tmp_path: Path,
 
 
 @needs_compiler
+@pytest.mark.parametrize("damage", ["empty", "zeros", "cut", "one bit", "made by an older version"])
+def test_a_damaged_library_is_built_anew(tmp_path: Path, damage: str) -> None:
+    """A power cut leaves such files; a process that loads one that is cut dies of SIGBUS."""
+    library = built(tmp_path)
+    whole = library.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    damaged = {
+        "empty": b"",
+        "zeros": bytes(len(whole)),
+        "cut": whole[:4096],
+        "one bit": bytes(flipped),
+        "made by an older version": whole[:-32],
+    }
+    library.write_bytes(damaged[damage])
+    assert built(tmp_path) == library
+    assert library.read_bytes() == whole
+    assert ctypes.CDLL(str(library)).two() == 2
+    assert [*tmp_path.iterdir()] == [library]
+
+
+@needs_compiler
 def test_processes_with_the_same_id_can_build_at_the_same_time(tmp_path: Path) -> None:
     # As those of two containers with one cache folder. Threads have the same id, too.
     with ThreadPoolExecutor(2) as threads:
