@@ -28,9 +28,9 @@ from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.styles import families, shipped_styles
 from nst_core.system.devices import resolve_device
 from nst_core.system.memory import keep_freed_memory
+from nst_core.system.whole_files import write_whole
 from nst_core.training.cache import FileCache
 from nst_core.training.config import TrainConfig
-from nst_core.training.files import write_whole
 from nst_core.training.palettes import PHOTOS, with_fitted_palettes
 from nst_core.training.pictures import load_style
 from nst_core.training.predictor import LARGEST_PX, OWN_OPTIONS, PredictorLosses, train_predictor

@@ -13,13 +13,12 @@ from nst_core.errors import WeightsError
 from nst_core.nets.families import Style, blended, state_of_style
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.weights_header import CONFIG_KEY, read_config
+from nst_core.system.whole_files import write_whole
 
 
 def save_transformer(net: TransformerNet, path: Path, *, dtype: torch.dtype = torch.float16) -> None:
-    """Write the network's weights as `dtype` and its config in the header, completely or not at all."""
-    part = path.with_suffix(".part")
-    part.write_bytes(dump_transformer(net, dtype=dtype))
-    part.replace(path)
+    """Write the network's weights as `dtype` and its config in the header, as `write_whole` does."""
+    write_whole(path, dump_transformer(net, dtype=dtype))
 
 
 def dump_transformer(net: TransformerNet, *, dtype: torch.dtype = torch.float16) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock
 
 from nst_core.errors import ConfigError
-from nst_core.training.files import write_whole
+from nst_core.system.whole_files import write_whole
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from nst_core.errors import NstError, WeightsError
 from nst_core.nets.safetensors_header import read_header
+from nst_core.system.whole_files import write_whole
 from nst_core.training.config import TrainConfig
-from nst_core.training.files import write_whole
 
 #: The key of the JSON in the header's metadata.
 TRAINING_KEY = "nst_training"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from nst_core.training.files import write_whole
+from nst_core.system.whole_files import write_whole
 from nst_core.training.step_losses import TERMS, StepLosses
 
 CURVE_NAME = "losses.csv"

@@ -15,7 +15,7 @@ from nst_core.nets.grain import noise
 from nst_core.nets.palettes import Palette, finished
 from nst_core.nets.tensors import to_tensor
 from nst_core.nets.transformer import TransformerNet
-from nst_core.training.files import write_whole
+from nst_core.system.whole_files import write_whole
 from nst_core.training.paintings import style_size
 
 Pixels = npt.NDArray[np.uint8]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from nst_core.training.files import write_whole
+from nst_core.system.whole_files import write_whole
 from nst_core.training.step_losses import StepLosses
 
 WIDTH_PX, HEIGHT_PX = 1000, 560

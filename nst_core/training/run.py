@@ -21,10 +21,10 @@ from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.weights import load_transformer_bytes, save_transformer
 from nst_core.styles import IDENTITY, PLOT_NAME, WEIGHTS_NAME, version_of
 from nst_core.system.devices import TrainingPrecision
+from nst_core.system.whole_files import write_whole
 from nst_core.training.checkpoint import CHECKPOINT_NAME
 from nst_core.training.config import TrainConfig
 from nst_core.training.curve import CURVE_NAME, LossCurve, read_losses
-from nst_core.training.files import write_whole
 from nst_core.training.guesses import guess_for
 from nst_core.training.palettes import finished
 from nst_core.training.pictures import load_sample, load_style, read_file, save_sample, stylized

@@ -77,6 +77,12 @@ def test_a_file_is_written_completely_or_not_at_all(path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["style.safetensors"]
 
 
+def test_a_file_whose_name_has_another_suffix_is_left_alone(path: Path) -> None:
+    path.with_suffix(".part").write_bytes(b"of another")
+    save_transformer(TransformerNet(SMALL), path)
+    assert path.with_suffix(".part").read_bytes() == b"of another"
+
+
 def test_the_same_network_gives_the_same_bytes(path: Path, tmp_path: Path) -> None:
     for _ in range(20):
         save_transformer(load_transformer(path), tmp_path / "again.safetensors")

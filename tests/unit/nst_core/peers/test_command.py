@@ -56,3 +56,5 @@ def test_the_error_names_an_unwritable_target(tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "wave.npz").write_bytes(npz_file(lengstrom_variables()))
     assert main([str(tmp_path / "wave.npz"), "-o", str(tmp_path / "none" / "out")]) == 1
     assert capsys.readouterr().err == f"{tmp_path / 'none' / 'out'} cannot be written: No such file or directory.\n"
+    assert main([str(tmp_path / "wave.npz"), "-o", "."]) == 1
+    assert capsys.readouterr().err == ". cannot be written: Is a directory.\n"

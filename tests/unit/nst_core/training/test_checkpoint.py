@@ -18,7 +18,6 @@ from nst_core.training.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from nst_core.training.files import write_whole
 from tests.unit.nst_core.training.kit import TINY
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -129,14 +128,6 @@ def test_a_full_disk_keeps_the_last_checkpoint(path: Path) -> None:
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="cannot be written"):
         write_checkpoint(CHECKPOINT, tmp_path / "gone" / "checkpoint.safetensors")
-
-
-def test_a_file_is_replaced_completely(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_whole(path, b"long old content")
-    write_whole(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_checkpoint_is_the_same_as_bytes_and_as_a_file(path: Path) -> None:
