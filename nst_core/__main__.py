@@ -28,7 +28,7 @@ from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.styles import families, shipped_styles
 from nst_core.system.devices import resolve_device
 from nst_core.system.memory import keep_freed_memory
-from nst_core.system.whole_files import write_whole
+from nst_core.system.whole_files import check_output, write_whole
 from nst_core.training.cache import FileCache
 from nst_core.training.config import TrainConfig
 from nst_core.training.palettes import PHOTOS, with_fitted_palettes
@@ -54,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error.message}", file=sys.stderr)
     except OSError as error:  # such as a full disk
         print(f"error: {error}.", file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
     return 1
 
 
@@ -216,6 +218,7 @@ def first_weights(args: argparse.Namespace) -> tuple[Path | None, int | None]:
 
 def join_files(args: argparse.Namespace) -> int:
     """Write one file with the styles of several."""
+    check_output(args.output)
     nets = [load_transformer(path, style=None) for path in args.weights]
     save_transformer(joined(nets), args.output)
     return 0
@@ -223,6 +226,7 @@ def join_files(args: argparse.Namespace) -> int:
 
 def fit_palettes(args: argparse.Namespace) -> int:
     """Write the styles of a file with palettes that were made from paintings and photos."""
+    check_output(args.output)
     net = load_transformer(args.weights, style=None)
     config = TrainConfig(
         transformer=replace(net.config, palette=False),
@@ -261,42 +265,63 @@ def make_config(
 
 
 def train_upscaling(args: argparse.Namespace) -> int:
-    """Train a network that enlarges pictures, and write its weights."""
+    """Train a network that enlarges pictures to the last step or until a signal, and write its weights.
+
+    Return the exit code.
+    """
+    check_output(args.output)
     photos = FolderPhotos(args.pictures)
     pictures = [decode(photos.read(name), Limits()).rgb for name in photos.names]
     names = ("factor", "steps", "feature_steps", "feature_weight")
     config = UpscaleConfig(**{name: getattr(args, name) for name in names})
     net = None if args.initial is None else load_upscale_net(args.factor, args.initial)
-    save_upscale_net(train_upscaler(pictures, config, net=net, on_step=print_upscaling), args.output)
-    return 0
+    with stopped_by_signals() as stopped:
+        net = train_upscaler(pictures, config, net=net, on_step=print_upscaling, stop=stopped.is_set)
+        save_upscale_net(net, args.output)
+    return 130 if stopped.is_set() else 0
 
 
 def train_guesses(args: argparse.Namespace) -> int:
-    """Train a network that guesses styles of a family, and write it every hundred steps."""
+    """Train a network that guesses styles of a family to the last step or until a signal, and write it.
+
+    It is also written every hundred steps. Return the exit code.
+    """
+    check_output(args.output)
     family = families()[args.family]
     net = load_transformer(family.file, style=None)
     config = replace(
         presets()[DEFAULT_OF_FAMILY].config, transformer=net.config.newcomer, steps=args.steps, **OWN_OPTIONS
     )
-    paintings = FolderPhotos(args.paintings)
+    folder = FolderPhotos(args.paintings)
+    paintings = [decode(folder.read(name), Limits(max_px=LARGEST_PX)).rgb for name in folder.names]
+    photos = FolderPhotos(args.photos)
+    predictor = None if args.initial is None else load_predictor(args.initial)
 
     def show(losses: PredictorLosses, predictor: StylePredictor) -> None:
+        print_guesses(losses)
         if losses.step % 100 == 0:
-            line = f"step {losses.step}  content {losses.content:.4g}  style {losses.style:.4g}  grid {losses.grid:.4g}"
-            print(line, flush=True)
             write_whole(args.output, dump_predictor(predictor))
 
-    predictor = train_predictor(
-        net,
-        [decode(paintings.read(name), Limits(max_px=LARGEST_PX)).rgb for name in paintings.names],
-        FolderPhotos(args.photos),
-        config,
-        views=args.views,
-        predictor=None if args.initial is None else load_predictor(args.initial),
-        on_step=show,
-    )
-    write_whole(args.output, dump_predictor(predictor))
-    return 0
+    with stopped_by_signals() as stopped:
+        predictor = train_predictor(
+            net,
+            paintings,
+            photos,
+            config,
+            views=args.views,
+            predictor=predictor,
+            on_step=show,
+            stop=stopped.is_set,
+        )
+        write_whole(args.output, dump_predictor(predictor))
+    return 130 if stopped.is_set() else 0
+
+
+def print_guesses(losses: PredictorLosses) -> None:
+    """Print a line for every hundredth step."""
+    if losses.step % 100 == 0:
+        line = f"step {losses.step}  content {losses.content:.4g}  style {losses.style:.4g}  grid {losses.grid:.4g}"
+        print(line, flush=True)
 
 
 def print_upscaling(losses: UpscaleLosses) -> None:

@@ -82,12 +82,13 @@ def train_predictor(
     views: int = 6,
     predictor: StylePredictor | None = None,
     on_step: Callable[[PredictorLosses, StylePredictor], object] = lambda losses, predictor: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> StylePredictor:
     """Return a predictor of styles of a family, whose convolutions stay as they are.
 
     `paintings`: H x W x 3. The config is that of a style of the family: its losses, steps, photos and learning rate.
-    `predictor` is one that learns further. Raises ConfigError without paintings, or if the predictor is for other
-    convolutions.
+    `predictor` is one that learns further. `stop` is asked after each step: whether that was the last one. Raises
+    ConfigError without paintings, or if the predictor is for other convolutions.
     """
     if not paintings:
         raise ConfigError("A style predictor needs paintings to learn from.")
@@ -113,6 +114,8 @@ def train_predictor(
         optimizer.step()
         content, style, grid = losses.tolist()
         on_step(PredictorLosses(step=step + 1, content=content, style=style, grid=grid), predictor)
+        if stop():
+            break
     return predictor.eval().requires_grad_(False)
 
 

@@ -8,6 +8,7 @@ its surroundings alone, and large pictures can be made in tiles.
 """
 
 from importlib import resources
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 
 from nst_core.nets.loss_weights import read_tensors
 from nst_core.nets.safetensors_files import write_safetensors
+from nst_core.system.whole_files import write_whole
 
 Factor = Literal[2, 4]
 FACTORS: tuple[Factor, ...] = (2, 4)
@@ -75,6 +77,7 @@ def load_upscale_net(factor: Factor, path: Path | None = None) -> UpscaleNet:
 
 
 def save_upscale_net(net: UpscaleNet, path: Path) -> None:
-    """Write the weights as float16."""
-    with open(path, "wb") as file:
-        write_safetensors(file, {name: tensor.half() for name, tensor in net.state_dict().items()}, {})
+    """Write the weights as float16, as `write_whole` does."""
+    file = BytesIO()
+    write_safetensors(file, {name: tensor.half() for name, tensor in net.state_dict().items()}, {})
+    write_whole(path, file.getvalue())

@@ -63,10 +63,12 @@ def train_upscaler(
     *,
     net: UpscaleNet | None = None,
     on_step: Callable[[UpscaleLosses], object] = lambda losses: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> UpscaleNet:
     """Return a network, trained on H x W x 3 pictures; `net` is one that learns further.
 
-    Raises ConfigError if the crop is no multiple of the factor, or if no picture is large enough for it.
+    `stop` is asked after each step: whether that was the last one. Raises ConfigError if the crop is no multiple of the
+    factor, or if no picture is large enough for it.
     """
     if config.crop_px % config.factor:
         raise ConfigError(f"crop_px must be a multiple of {config.factor}.", field="crop_px")
@@ -94,6 +96,8 @@ def train_upscaler(
         torch.autograd.backward(loss)
         optimizer.step()
         on_step(UpscaleLosses(step=step + 1, pixels=pixels, features=float(apart.detach())))
+        if stop():
+            break
     return net.eval().requires_grad_(False)
 
 

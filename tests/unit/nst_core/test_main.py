@@ -165,7 +165,9 @@ def test_an_instant_style_begins_with_a_whole_family() -> None:
     assert (config.paintings, config.transformer.identity) == (1, True)
 
 
-def test_a_network_that_guesses_styles_can_be_trained(tmp_path: Path) -> None:
+def test_a_network_that_guesses_styles_can_be_trained_and_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for folder, seeds in (("paintings", (1, 2)), ("photos", (3, 4, 5))):
         (tmp_path / folder).mkdir()
         for seed in seeds:
@@ -176,6 +178,11 @@ def test_a_network_that_guesses_styles_can_be_trained(tmp_path: Path) -> None:
     family = load_transformer(families()["painters"].file, style=None)
     assert load_predictor(made).fits(family)
     assert main(["predictor", *places, "--steps", "1", "--views", "1", "--initial", str(made), "-o", str(made)]) == 0
+    learned = made.read_bytes()
+    monkeypatch.setattr("nst_core.__main__.print_guesses", lambda losses: signal.raise_signal(signal.SIGTERM))
+    assert main(["predictor", *places, "--views", "1", "--initial", str(made), "-o", str(made)]) == 130
+    assert load_predictor(made).fits(family)
+    assert made.read_bytes() != learned
 
 
 def test_a_style_is_added_to_others_without_a_change_of_theirs(run: Path) -> None:
@@ -253,6 +260,28 @@ def test_a_config_that_is_not_a_json_object_is_a_usage_error(run: Path, text: st
     with pytest.raises(SystemExit) as exit:
         main(["train", "--painting", "p", "--photos", "p", "--run", str(run), "--config", text])
     assert exit.value.code == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["join", "no weights"],
+        ["palettes", "no weights", "--painting", "no painting", "--photos", "no photos"],
+        ["upscaler", "--pictures", "no pictures", "--factor", "2"],
+        ["predictor", "--paintings", "no paintings", "--photos", "no photos"],
+    ],
+)
+def test_that_nothing_can_be_written_is_known_before_all_work(
+    tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for output, sentence in ((tmp_path, "Is a directory"), (tmp_path / "gone" / "new", "No such file or directory")):
+        assert main([*options, "-o", str(output)]) == 1
+        assert capsys.readouterr().err == f"error: {output} cannot be written: {sentence}.\n"
+
+
+def test_an_interrupt_before_a_training_has_a_code_of_its_own(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nst_core.__main__.resolve_device", lambda name: signal.raise_signal(signal.SIGINT))
+    assert train(run) == 130
 
 
 def test_the_first_signal_stops_gracefully_and_the_second_interrupts() -> None:

@@ -1,5 +1,6 @@
 """Tests of nst_core.upscaling.training."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,12 @@ def test_a_network_learns_further() -> None:
     assert not torch.equal(further.last.weight, before)
 
 
+def test_a_training_can_be_stopped_after_any_step() -> None:
+    losses: list[UpscaleLosses] = []
+    train_upscaler(pictures(), SHORT, on_step=losses.append, stop=lambda: len(losses) == 3)
+    assert [each.step for each in losses] == [1, 2, 3]
+
+
 def test_what_cannot_be_trained_is_refused() -> None:
     with pytest.raises(ConfigError, match="crop_px must be a multiple of 4"):
         train_upscaler(pictures(), UpscaleConfig(factor=4, crop_px=30))
@@ -53,4 +60,15 @@ def test_a_folder_of_pictures_becomes_a_weights_file(tmp_path: Path, capsys: pyt
     output = tmp_path / "x4.safetensors"
     assert main([*command, "--output", str(output)]) == 0
     assert capsys.readouterr().out.startswith("step 100  pixels 0.")
+    assert load_upscale_net(4, output).last.weight.abs().max() > 0
+
+
+def test_an_interrupt_keeps_what_was_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soft_picture(1, 230, 210).save(tmp_path / "a.png")
+    monkeypatch.setattr("nst_core.__main__.print_upscaling", lambda losses: signal.raise_signal(signal.SIGINT))
+    output = tmp_path / "x4.safetensors"
+    assert main(["upscaler", "--pictures", str(tmp_path), "--factor", "4", "-o", str(output)]) == 130
+    assert capsys.readouterr().err == "stopping after this step\n"
     assert load_upscale_net(4, output).last.weight.abs().max() > 0
