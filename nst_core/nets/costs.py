@@ -63,9 +63,9 @@ def strips_bytes(config: TransformerConfig, pixels: int, *, room: int = STRIP_RO
 def maps_in_memory(
     config: TransformerConfig, pixels: int, budget_bytes: int | None = None, *, room: int = STRIP_ROOM
 ) -> int:
-    """Return how many bytes of the maps of a picture in strips may be in memory; the rest is in temporary files."""
+    """Return how many bytes the maps of a picture in strips may take in memory; the rest is in temporary files."""
     free = MAPS_IN_MEMORY if budget_bytes is None else budget_bytes - strips_bytes(config, pixels, room=room)
-    return max(0, min(MAPS_IN_MEMORY, free, _maps_bytes(config) * pixels))
+    return max(0, min(MAPS_IN_MEMORY, free))
 
 
 def strips_max_pixels(config: TransformerConfig, budget_bytes: int) -> int:
@@ -74,11 +74,6 @@ def strips_max_pixels(config: TransformerConfig, budget_bytes: int) -> int:
     One that is so wide that its strips take more than `STRIP_ROOM` needs more.
     """
     return max(0, (budget_bytes - strips_bytes(config, 0)) // _PHOTO_AND_RESULT)
-
-
-def _maps_bytes(config: TransformerConfig) -> int:
-    """Return what the two stored maps take for each pixel: a sixteenth of the pixels, 4 w channels, 2 bytes."""
-    return 2 * 2 * 4 * config.width // 16
 
 
 def weights_bytes(config: TransformerConfig) -> int:

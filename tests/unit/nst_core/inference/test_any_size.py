@@ -1,6 +1,7 @@
 """Tests of nst_core.inference.any_size."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,6 +102,19 @@ def test_the_largest_photo_has_room_in_the_budget() -> None:
         assert most > ENGINE.max_pixels(budget)
     assert stylizer.max_pixels(4 * 2**30) > 200_000_000
     assert stylizer.max_pixels(0) == 0
+
+
+@pytest.mark.parametrize("size", [(64, 64), (65, 64), (64, 66), (67, 65)])
+@pytest.mark.parametrize("largest", [1.0, 1e6])
+def test_maps_are_in_memory_if_there_is_room(
+    size: tuple[int, int], largest: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if sides are no multiples of 4, and if values are so large that the maps are float32."""
+    net = TransformerNet(CONFIG)
+    with torch.no_grad():
+        net.get_parameter("down3.norm.weight").fill_(largest)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "no folder"))
+    assert AnySizeStylizer(EagerStylizer(net), whole_pixels=0)(photo(*size)).shape == (1, *size, 3)
 
 
 def test_a_network_that_cannot_be_cut_has_the_limit_of_its_engine() -> None:
