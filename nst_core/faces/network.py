@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nst_core.nets.loss_weights import read_tensors
+from nst_core.nets.loss_weights import read_network
 
 WEIGHTS = "yunet_s_fp16.safetensors"
 #: Pixels between two positions of each level.
@@ -88,9 +88,11 @@ class FaceNet(nn.Module):
 def load_face_net(path: Path | None = None) -> FaceNet:
     """Return the trained network, frozen, float32 on the CPU, in channels_last.
 
-    `path` is the file of weights, by default the one in the package. Raises WeightsError if it is damaged.
+    `path` is the file of weights, by default the one in the package. Raises WeightsError if it is damaged or of
+    another network.
     """
     net = FaceNet()
     file = path or Path(str(resources.files("nst_core"))) / "assets" / WEIGHTS
-    net.load_state_dict(read_tensors(file, net.state_dict().keys()))
+    shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}
+    net.load_state_dict(read_network(file, shapes, what="a network that finds faces"))
     return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)

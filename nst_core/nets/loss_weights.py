@@ -129,10 +129,7 @@ def load_weights(
         missing = shapes.keys() - state.keys()
         if missing:
             state |= read_tensors(path, missing)
-    for key, shape in shapes.items():
-        if key not in state:
-            raise WeightsError(f"{path} does not fit {source.network}: it has no {key}.")
-        check_tensor(state[key], shape, where=f"{path} does not fit {source.network}: {key}")
+    _check_tensors(state, shapes, where=f"{path} does not fit {source.network}")
     if source.caffe and state[FIRST_LAYER].abs().max() < CAFFE_LARGEST_TAP:
         return fold_caffe(state)
     return LossWeights(state=state, mean=source.mean, std=source.std)
@@ -241,6 +238,20 @@ def read_tensors(path: Path, names: Collection[str]) -> dict[str, Tensor]:
         return {name: tensor for key, tensor in state.items() if (name := modern_name(key)) in names}
     except Exception as error:  # on other files the readers fail in any way
         raise WeightsError(f"{path} is damaged or not a weights file: {first_line(error)}") from error
+
+
+def read_network(path: Path, shapes: Mapping[str, torch.Size], *, what: str) -> dict[str, Tensor]:
+    """Return the tensors named in `shapes` of a file; raise WeightsError if it cannot be read, or is not `what`."""
+    state = read_tensors(path, shapes)
+    _check_tensors(state, shapes, where=f"{path} is not {what}")
+    return state
+
+
+def _check_tensors(state: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], *, where: str) -> None:
+    for key, shape in shapes.items():
+        if key not in state:
+            raise WeightsError(f"{where}: it has no {key}.")
+        check_tensor(state[key], shape, where=f"{where}: {key}")
 
 
 def modern_name(key: str) -> str:

@@ -160,7 +160,7 @@ def load_predictor(path: Path) -> StylePredictor:
     state = read_tensors(path, names)
     try:
         with torch.device("meta"):
-            predictor = StylePredictor(len(state["usual"]))
+            predictor = StylePredictor(state["usual"].numel())
         floats = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
         predictor.load_state_dict(floats, assign=True)
     except (KeyError, RuntimeError) as error:

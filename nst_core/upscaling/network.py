@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nst_core.nets.loss_weights import read_tensors
+from nst_core.nets.loss_weights import read_network
 from nst_core.nets.safetensors_files import write_safetensors
 from nst_core.system.whole_files import write_whole
 
@@ -69,10 +69,13 @@ def weights_file(factor: Factor) -> Path:
 def load_upscale_net(factor: Factor, path: Path | None = None) -> UpscaleNet:
     """Return the trained network, frozen, float32 on the CPU, in channels_last.
 
-    `path` is the file of weights, by default the one in the package. Raises WeightsError if it is damaged.
+    `path` is the file of weights, by default the one in the package. Raises WeightsError if it is damaged or of
+    another network.
     """
     net = UpscaleNet(factor)
-    net.load_state_dict(read_tensors(path or weights_file(factor), net.state_dict().keys()))
+    shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}
+    what = f"a network that enlarges pictures {factor} times"
+    net.load_state_dict(read_network(path or weights_file(factor), shapes, what=what))
     return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 

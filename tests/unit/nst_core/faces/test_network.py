@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from nst_core.errors import WeightsError
 from nst_core.faces.network import LANDMARKS, STRIDES, load_face_net
@@ -31,4 +32,14 @@ def test_a_damaged_file_of_weights_is_named(tmp_path: Path) -> None:
     path = tmp_path / "faces.safetensors"
     path.write_bytes(b"no weights")
     with pytest.raises(WeightsError, match=re.escape(f"{path} is damaged or not a weights file")):
+        load_face_net(path)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "faces.safetensors"
+    save_file({"stem.weight": torch.zeros(1)}, path)
+    with pytest.raises(WeightsError, match=r"is not a network that finds faces: stem.weight has the shape \[1\]"):
+        load_face_net(path)
+    save_file({"other": torch.zeros(1)}, path)
+    with pytest.raises(WeightsError, match=r"is not a network that finds faces: it has no stem\.weight"):
         load_face_net(path)

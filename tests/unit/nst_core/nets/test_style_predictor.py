@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from nst_core.errors import WeightsError
@@ -141,7 +142,9 @@ def test_a_file_gives_the_same_predictor(tmp_path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path) -> None:
     save_transformer(TransformerNet(KINDS[0]), tmp_path / "style.safetensors")
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "style.safetensors").read_bytes()[:100])
-    for name in ("style", "cut", "missing"):
+    state = predictor_for(family_of(KINDS[0])).state_dict()
+    save_file({**state, "usual": torch.tensor(1.0)}, tmp_path / "number.safetensors")
+    for name in ("style", "cut", "missing", "number"):
         with pytest.raises(WeightsError):
             load_predictor(tmp_path / f"{name}.safetensors")
 

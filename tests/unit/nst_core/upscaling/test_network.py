@@ -16,6 +16,7 @@ from nst_core.upscaling.network import (
     save_upscale_net,
     weights_file,
 )
+from tests.shipped import shipped_style
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -57,6 +58,20 @@ def test_weights_are_written_and_read(factor: Factor, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(WeightsError, match="damaged"):
         load_upscale_net(factor, path)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    path = weights_file(2)
+    with pytest.raises(WeightsError, match=rf"{path} is not a network that .* 4 times: last.weight has the shape \[12"):
+        load_upscale_net(4, path)
+    path = shipped_style("udnie").place[0]
+    with pytest.raises(WeightsError, match=r"is not a network that enlarges pictures 2 times: it has no first\.weight"):
+        load_upscale_net(2, path)
+    net = UpscaleNet(2)
+    torch.nn.init.constant_(net.first.weight, torch.inf)
+    save_upscale_net(net, tmp_path / "infinite.safetensors")
+    with pytest.raises(WeightsError, match=r"first\.weight has values that are not finite"):
+        load_upscale_net(2, tmp_path / "infinite.safetensors")
 
 
 @pytest.mark.parametrize("factor", FACTORS)
