@@ -1,10 +1,18 @@
 """Colours: conversion to sRGB, resizing, and the colours of transparent pixels."""
 
+from collections.abc import Callable
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
+
+Array = np.ndarray[Any, Any]
+#: What becomes transparent is divided by this instead of by nothing.
+_LEAST_OPACITY = 0.5
+#: Rows that are computed at once.
+_ROWS = 256
 
 
 def to_srgb(colour: Image.Image, icc: bytes | None) -> Image.Image:
@@ -28,10 +36,40 @@ def resized(
         return rgb, alpha
     if alpha is None:
         return _reduced(rgb, size), None
-    rgba = rgb.copy()
-    rgba.putalpha(alpha)
-    rgba = _reduced(rgba.convert("RGBa"), size).convert("RGBA")
-    return rgba.convert("RGB"), rgba.getchannel("A")
+    # In floats: bytes of a colour times a faint opacity would have a few levels only. One channel after the other,
+    # since floats take four times as much memory.
+    opacity = _reduced(alpha.convert("F"), size)
+    channels = [_reduced_channel(rgb, band, alpha, opacity) for band in range(3)]
+    return Image.merge("RGB", channels), _by_rows("L", _rounded, opacity)
+
+
+def _reduced_channel(rgb: Image.Image, band: int, alpha: Image.Image, opacity: Image.Image) -> Image.Image:
+    """Return the mean, weighted by the opacity, of a channel in the size of the reduced opacity."""
+
+    def product(colours: Array, weights: Array) -> Array:
+        result: Array = np.multiply(colours[..., band], weights, dtype=np.float32)
+        return result
+
+    def quotient(sums: Array, weights: Array) -> Array:
+        return _rounded(sums / weights.clip(_LEAST_OPACITY))
+
+    sums = _reduced(_by_rows("F", product, rgb, alpha), opacity.size)
+    return _by_rows("L", quotient, sums, opacity)
+
+
+def _by_rows(mode: str, compute: Callable[..., Array], *images: Image.Image) -> Image.Image:
+    """Return what is computed of images of one size, some rows at a time: no whole image is copied."""
+    width, height = images[0].size
+    result = Image.new(mode, (width, height))
+    for top in range(0, height, _ROWS):
+        parts = [np.asarray(each.crop((0, top, width, min(top + _ROWS, height)))) for each in images]
+        result.paste(Image.fromarray(compute(*parts)), (0, top))
+    return result
+
+
+def _rounded(values: Array) -> Array:
+    result: Array = np.rint(values.clip(0, 255)).astype(np.uint8)
+    return result
 
 
 def _reduced(image: Image.Image, size: tuple[int, int]) -> Image.Image:

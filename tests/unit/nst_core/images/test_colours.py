@@ -59,3 +59,25 @@ def test_colours_under_full_transparency_do_not_bleed_when_reduced() -> None:
     assert picture.rgb[..., 0].min() > 250
     assert picture.alpha is not None
     assert abs(float(picture.alpha[8, 8]) - 128) < 8
+
+
+@pytest.mark.parametrize("opacity", [1, 2, 4, 32, 255])
+def test_faint_colours_are_reduced_like_others(opacity: int) -> None:
+    """A network sees them, and would paint the few levels that bytes of colour times opacity have."""
+    image = Image.fromarray(smooth()).resize((200, 600))
+    expected = np.asarray(image.resize((100, 300), Image.Resampling.LANCZOS))
+    image.putalpha(opacity)
+    picture = decode(saved(image, "PNG"), Limits(max_px=300))
+    assert np.abs(picture.rgb.astype(int) - expected).max() <= 1
+    if opacity < 255:
+        assert picture.alpha is not None
+        assert (picture.alpha == opacity).all()
+
+
+def test_an_opaque_edge_keeps_its_colour_beside_a_faint_area() -> None:
+    pixels = np.zeros((64, 64, 4), np.uint8)
+    pixels[:, :32] = (200, 100, 50, 255)
+    pixels[:, 32:] = (0, 0, 255, 1)
+    picture = decode(saved(Image.fromarray(pixels), "PNG"), Limits(max_px=16))
+    assert np.abs(picture.rgb[:, :8].astype(int) - (200, 100, 50)).max() <= 2
+    assert np.abs(picture.rgb[:, 11:].astype(int) - (0, 0, 255)).max() <= 2
