@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from nst_core.errors import ImageTooLargeError
 from nst_core.inference.strips import Define, LargePicture, StripSize, supports
-from nst_core.inference.stylizer import EXACT, EngineChoice, Pixels, Stylizer, check_call
+from nst_core.inference.stylizer import EXACT, EngineChoice, Pixels, Stylizer, check_call, is_flat, is_nearly_flat
 from nst_core.nets.costs import maps_in_memory, strips_bytes, strips_max_pixels, stylize_bytes
 from nst_core.nets.grain import grained
 from nst_core.nets.transformer_config import TransformerConfig
@@ -70,6 +70,7 @@ class AnySizeStylizer:
         self._budget_bytes = budget_bytes
         self._cuts = supports(engine.config)
         self._is_exact = engine.choice == EXACT
+        self._rounds = self._cuts and engine.choice.precision == "int16"
         self._whole_pixels = whole_pixels
         if budget_bytes is not None and not self._is_exact:
             self._whole_pixels = min(whole_pixels, engine.max_pixels(budget_bytes))
@@ -110,7 +111,11 @@ class AnySizeStylizer:
         check_call(batch, min_side_px=self.min_side_px)
         height, width = batch.shape[1:3]
         engine, config = self._engine, self._engine.config
-        if not self._cuts or height * width <= self._whole_pixels:
+        if self._rounds and len(batch) > 1:
+            return np.concatenate([self(photo[None]) for photo in batch])
+        # Always in strips, so that its bytes do not depend on memory: as a whole, maps are rounded less.
+        floats = self._rounds and is_nearly_flat(batch[0], config.grain)
+        if not floats and (not self._cuts or height * width <= self._whole_pixels):
             self._check_memory(height, width, stylize_bytes(config, height * width))
             return engine(np.stack([grained(photo, config.grain) for photo in batch]) if config.grain else batch)
         room = engine.strip_size.room(height, width)
@@ -118,7 +123,18 @@ class AnySizeStylizer:
         results = np.empty_like(batch, order="C")
         maps = maps_in_memory(config, height * width, self._budget_bytes, room=room)
         for photo, result in zip(batch, results, strict=True):
-            large = LargePicture(config, engine.tensors, photo, self._run, size=engine.strip_size, in_memory_bytes=maps)
+            if not config.grain and is_flat(photo):  # so is its picture, of any size
+                result[:] = engine(photo[None, : self.min_side_px, : self.min_side_px])[0, 0, 0]
+                continue
+            large = LargePicture(
+                config,
+                engine.tensors,
+                photo,
+                self._run,
+                size=engine.strip_size,
+                in_memory_bytes=maps,
+                floats=floats,
+            )
             large.picture(result)
             del large
             engine.release()

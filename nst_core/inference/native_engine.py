@@ -14,7 +14,7 @@ from nst_core.inference.native_kernels import Kernels, suits
 from nst_core.inference.native_layers import NativeLayers
 from nst_core.inference.native_network import NativeNetwork, Workspaces
 from nst_core.inference.openvino_engine import OpenvinoStylizer
-from nst_core.inference.strips import Define, StripSize
+from nst_core.inference.strips import FLOATS, Define, StripSize
 from nst_core.inference.stylizer import EngineChoice, Pixels, Precision, check_call, is_flat
 from nst_core.nets import native
 from nst_core.nets.costs import max_pixels
@@ -47,6 +47,8 @@ class NativeStylizer:
         self.config = net.config
         self.choice = EngineChoice(engine="native", precision=precision)
         self._kernels = Kernels(net, precision)
+        #: For photos that integers are too coarse for, while there is one.
+        self._floats: Kernels | None = None
         self._network = NativeNetwork(net, self._kernels, _WORKSPACES)
 
     @classmethod
@@ -101,8 +103,17 @@ class NativeStylizer:
         """Run a pass of a large picture on one strip; see `strips.Run`."""
         _WORKSPACES.release()
         with torch.inference_mode():
-            outputs = define(NativeLayers(self._reference.net, inputs, self._kernels))
+            outputs = define(NativeLayers(self._reference.net, inputs, self._kernels_for(key)))
             return {name: value.numpy() for name, value in outputs.items()}
 
+    def _kernels_for(self, key: tuple[Any, ...]) -> Kernels:
+        if FLOATS not in key:
+            return self._kernels
+        floats = self._floats
+        if floats is None:
+            self._floats = floats = Kernels(self._reference.net)
+        return floats
+
     def release(self) -> None:
-        """Nothing to do: torch frees what a pass needed."""
+        """Give back what passes for floats needed beside the integers; torch frees the rest."""
+        self._floats = None

@@ -37,6 +37,8 @@ Define = Callable[[Layers], dict[str, Any]]
 #: Runs a pass on one strip: a key that tells passes apart, how it is defined, and the inputs by name, of which it may
 #: need a part only.
 Run = Callable[[tuple[Any, ...], Define, Mapping[str, Any]], Mapping[str, Array]]
+#: What keys of passes end with that are for floats only, also in an engine that multiplies integers.
+FLOATS = "floats"
 MapType = type[np.float16] | type[np.float32]
 #: The types of stored maps; each photo gets the first one that holds all of its values.
 _MAP_TYPES: tuple[MapType, ...] = (np.float16, np.float32)
@@ -133,8 +135,12 @@ class LargePicture:
         *,
         size: StripSize = StripSize(),
         in_memory_bytes: int = MAPS_IN_MEMORY,
+        floats: bool = False,
     ) -> None:
-        """Take an H x W x 3 photo, and the tensors of a network of a kind that `supports` knows, as float32."""
+        """Take an H x W x 3 photo, and the tensors of a network of a kind that `supports` knows, as float32.
+
+        With `floats`, the keys of passes end with `FLOATS`.
+        """
         self._config, self._tensors, self._photo, self._run = config, tensors, photo, run
         height, width = photo.shape[:2]
         half, quarter = (-(-height // 2), -(-width // 2)), (-(-height // 4), -(-width // 4))
@@ -147,6 +153,7 @@ class LargePicture:
         #: Rows of a strip of the photo.
         self._rows = size.rows_for(width)
         self._in_memory_bytes = in_memory_bytes
+        self._floats = floats
         self._begin(np.float16)
 
     def _begin(self, map_type: MapType) -> None:
@@ -293,6 +300,8 @@ class LargePicture:
     def _call(self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]) -> Mapping[str, Array]:
         if self._map_type is not np.float16:
             key, define = (*key, "wide"), partial(_with_wide_maps, define)
+        if self._floats:
+            key = (*key, FLOATS)
         return self._run(key, define, {**inputs, **self._affine})
 
     def _normalise(self, statistics: Statistics, name: str) -> None:
