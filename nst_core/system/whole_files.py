@@ -5,14 +5,18 @@ from errno import EISDIR
 from pathlib import Path
 
 from nst_core.errors import ConfigError
+from nst_core.system.special_files import is_special
 
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file atomically: even after a power cut, it has either the old or the new content.
 
     Raises OSError if the disk is full, if the folder cannot be written, or if `path` is a folder; then only the old
-    file remains.
+    file remains. Devices and pipes are written to in place.
     """
+    if is_special(path):
+        path.write_bytes(data)
+        return
     part = _part_of(path)
     try:
         with open(part, "wb") as file:
@@ -27,6 +31,8 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def check_output(path: Path) -> None:
     """Raise ConfigError if `write_whole` cannot write a file: before work whose result would be lost."""
+    if is_special(path):
+        return
     try:
         part = _part_of(path)
         part.open("wb").close()

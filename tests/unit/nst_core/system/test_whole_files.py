@@ -1,5 +1,7 @@
 """Tests of nst_core.system.whole_files."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,14 @@ def test_what_can_be_written_is_known_before_it_is(tmp_path: Path) -> None:
         check_output(tmp_path / "gone" / "new")
     with pytest.raises(ConfigError, match="File name too long"):
         check_output(tmp_path / ("x" * 252))
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    check_output(pipe)
+    with ThreadPoolExecutor(1) as thread:
+        read = thread.submit(pipe.read_bytes)
+        write_whole(pipe, b"weights")
+        assert read.result(timeout=30) == b"weights"
+    assert pipe.is_fifo()
