@@ -17,7 +17,7 @@ from nst_core.inference.varied_strokes import LAYERS, Ground
 Paint = Callable[[Pixels], Pixels]
 #: So many pixels that the photo has at its edges are repeated beyond them, painted, and cut off. Networks smear what is
 #: at an edge, or draw a frame there as their painting has one, since each layer repeats its own input.
-MARGIN_PX = 16
+_MARGIN_PX = 16
 
 
 def in_strokes(
@@ -57,14 +57,19 @@ def in_strokes(
     return carried_over(photo, copy, picture)
 
 
+def margin(side_px: int) -> int:
+    """Return the pixels beyond each end of a side of a copy: few for a short one, not to take most of the time."""
+    return min(_MARGIN_PX, side_px // 4)
+
+
 def _beyond_edges(paint: Paint) -> Paint:
     """Return a network that sees mirrored pixels around a photo, or around a copy of it."""
 
     def paint_more(copy: Pixels) -> Pixels:
         height, width = copy.shape[:2]
-        more = np.pad(copy, ((MARGIN_PX, MARGIN_PX), (MARGIN_PX, MARGIN_PX), (0, 0)), mode="reflect")
-        painted = paint(more)[MARGIN_PX : MARGIN_PX + height, MARGIN_PX : MARGIN_PX + width]
-        return np.ascontiguousarray(painted)
+        down, across = margin(height), margin(width)
+        more = np.pad(copy, ((down, down), (across, across), (0, 0)), mode="reflect")
+        return np.ascontiguousarray(paint(more)[down : down + height, across : across + width])
 
     return paint_more
 

@@ -11,7 +11,7 @@ from nst_core.errors import ConfigError, ImageTooLargeError
 from nst_core.inference.any_size import AnySizeStylizer
 from nst_core.inference.cuda import CudaStylizer
 from nst_core.inference.eager import EagerStylizer
-from nst_core.inference.painting import in_strokes
+from nst_core.inference.painting import in_strokes, margin
 from nst_core.inference.strokes import Stroke
 from nst_core.nets.costs import maps_in_memory, strips_bytes, stylize_bytes
 from nst_core.nets.families import with_palettes
@@ -90,7 +90,7 @@ def test_a_copy_of_a_thin_photo_is_refused_if_the_network_has_no_memory_for_it(s
     engine = EagerStylizer(TransformerNet(TransformerConfig(width=8, blocks=1, upsample="transposed")))
     budget = stylize_bytes(engine.config, 10**5)
     stylizer = AnySizeStylizer(engine, budget_bytes=budget)
-    with pytest.raises(ImageTooLargeError, match="x 16 pixels"):
+    with pytest.raises(ImageTooLargeError, match=f"x {16 if stroke == 3.0 else 16 + 2 * margin(16)} pixels"):
         in_strokes(np.zeros((20, 200_000, 3), np.uint8), stroke, lambda copy: stylizer(copy[None])[0], min_side_px=16)
 
 

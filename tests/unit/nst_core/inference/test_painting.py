@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from nst_core.inference.forms import NO_FORMS, with_forms
-from nst_core.inference.painting import MARGIN_PX, in_strokes
+from nst_core.inference.painting import in_strokes, margin
 from nst_core.inference.planes import planes
 from nst_core.inference.strokes import Stroke, carried_over, copy_to_paint
 from nst_core.inference.stylizer import Pixels
@@ -17,7 +17,12 @@ def noise(height: int, width: int) -> Pixels:
 
 def inside(seen: Pixels) -> Pixels:
     """Return what the network sees without its margin."""
-    return seen[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX].copy()
+    down, across = (margin(without_margin(side)) for side in seen.shape[:2])
+    return seen[down : seen.shape[0] - down, across : seen.shape[1] - across].copy()
+
+
+def without_margin(side: int) -> int:
+    return next(own for own in range(side + 1) if own + 2 * margin(own) == side)
 
 
 def inverted(photo: Pixels) -> Pixels:
@@ -102,7 +107,7 @@ def test_a_large_photo_is_painted_in_layers_of_a_megapixel_at_most() -> None:
     assert sizes == [(204, 306), (408, 612), (816, 1225)]
 
 
-@pytest.mark.parametrize(("stroke", "least"), [(4.0, 16), ("varied", 16 + 2 * MARGIN_PX)])
+@pytest.mark.parametrize(("stroke", "least"), [(4.0, 16), ("varied", 16 + 2 * margin(16))])
 def test_no_copy_is_too_small_for_the_network(stroke: Stroke, least: int) -> None:
     sides: list[int] = []
 
@@ -122,7 +127,7 @@ def test_the_network_sees_large_forms_in_the_flat_part_of_a_photo_and_no_change_
     def paint(copy: Pixels) -> Pixels:
         seen.append(inside(copy))
         below = copy_to_paint(photo, seen[-1].shape[:2])  # so that nothing of the layer below is seen
-        return np.pad(below, ((MARGIN_PX, MARGIN_PX), (MARGIN_PX, MARGIN_PX), (0, 0)))
+        return np.pad(below, [(margin(side), margin(side)) for side in below.shape[:2]] + [(0, 0)])
 
     in_strokes(photo, "varied", paint)
     assert len(seen) == 3
@@ -205,7 +210,9 @@ def test_what_a_network_does_at_its_edges_is_not_in_the_picture(stroke: Stroke |
         return copy
 
     in_strokes(noise(40, 60), "fine", paint)
-    np.testing.assert_array_equal(seen[0][:MARGIN_PX], seen[0][2 * MARGIN_PX : MARGIN_PX : -1])
+    # Of 40 px, a margin is 10 px.
+    assert seen[0].shape[:2] == (40 + 2 * 10, 60 + 2 * 15)
+    np.testing.assert_array_equal(seen[0][:10], seen[0][20:10:-1])
 
 
 def test_a_photo_smaller_than_the_margin_has_one() -> None:

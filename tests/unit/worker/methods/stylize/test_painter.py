@@ -10,13 +10,14 @@ from PIL import Image
 
 from nst_core import images
 from nst_core.inference.blend import blend
-from nst_core.inference.painting import MARGIN_PX
+from nst_core.inference.painting import margin
 from nst_core.inference.strokes import Stroke
 from nst_core.inference.stylizer import EngineChoice
 from nst_core.protocol.chunks import StylizeOptions
 from nst_core.storage.blobs import BlobStore
 from nst_core.upscaling.network import FACTORS, Factor
 from nst_core.upscaling.upscaler import load_upscaler
+from tests.unit.nst_core.inference.test_painting import inside
 from tests.unit.worker.kit import WAIT_S, Calls, Invert, Pixels, make_chunk, outputs, photo
 from tests.unit.worker.methods.stylize.test_pipeline import run
 from worker.methods.stylize.pipeline import Pipeline
@@ -83,7 +84,7 @@ def test_a_photo_is_unchanged_if_the_network_changes_nothing(pipeline: Pipeline,
 
 @pytest.mark.parametrize(
     ("stroke", "painted"),
-    [(None, (32, 48)), (2.0, (16, 24)), (0.5, (64, 96)), ("auto", (64 + 2 * MARGIN_PX, 96 + 2 * MARGIN_PX))],
+    [(None, (32, 48)), (2.0, (16, 24)), (0.5, (64, 96)), ("auto", (64 + 2 * margin(64), 96 + 2 * margin(96)))],
 )
 def test_for_other_strokes_the_network_paints_a_copy_of_another_size(
     pipeline: Pipeline, blobs: BlobStore, stroke: Stroke | None, painted: tuple[int, int]
@@ -175,7 +176,7 @@ def test_varied_strokes_are_painted_after_broader_ones_more_in_a_sky_than_in_lea
     seen: list[Pixels] = []
 
     def mark(batch: Pixels) -> Pixels:
-        seen.append(batch[0, MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX].copy())
+        seen.append(inside(batch[0]))
         return np.full_like(batch, len(seen[-1]))
 
     photo = sky_and_leaves()
@@ -197,7 +198,7 @@ def test_varied_strokes_of_a_tiny_photo_have_fewer_layers(
     sizes: list[int] = []
 
     def record(batch: Pixels) -> Pixels:
-        sizes.append(batch.shape[1] - 2 * MARGIN_PX)
+        sizes.append(inside(batch[0]).shape[0])
         return batch
 
     noise = np.random.default_rng(0).integers(0, 256, (height, 2 * height, 3), np.uint8)
