@@ -30,7 +30,7 @@ TESTED_ELSEWHERE = (
     ("nst_core/queue", "connection transport", "integration/test_queue.py"),
     ("nst_core/storage", "conditional", "unit/nst_core/storage/test_blobs.py"),
     ("nst_core/system", "otlp", "unit/nst_core/system/test_traces.py"),
-    ("nst_core/training", "files step_losses", "unit/nst_core/training/test_run.py"),
+    ("nst_core/training", "step_losses", "unit/nst_core/training/test_run.py"),
     ("nst_core/training", "scales", "unit/nst_core/training/test_presets.py"),
     ("nst_core/training", "stored_photos", "unit/nst_core/training/test_sources.py"),
     ("worker/methods/optimize", "method", "integration/test_optimize.py"),
