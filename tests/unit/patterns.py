@@ -1,7 +1,7 @@
 """Regular expressions of the product: where they are, and how long they take on hostile texts.
 
-Run as a module, it reads one JSON list of [pattern, flags, method] from its input, tries each on grown texts, and
-prints the number of each pattern that it is done with.
+Run as a module, it reads one JSON list of [pattern, bytes, flags, method, length] from its input, tries each on grown
+texts, and prints the number of each pattern that it is done with.
 """
 
 import ast
@@ -32,12 +32,15 @@ class Pattern:
     is_bytes: bool = False
     flags: int = 0
     method: str = "search"
+    #: The characters of the longest text that it is given.
+    length: int = LENGTH
 
 
-def patterns_of(path: Path) -> Iterator[Pattern]:
+def patterns_of(path: Path, *, builds: bool = False) -> Iterator[Pattern]:
     """Yield the patterns of a module's calls of `re`, and those of its `pattern=` arguments.
 
-    Raises ValueError for a pattern that is no literal, since nothing here could try it.
+    Raises ValueError for a pattern that is no literal, since nothing here could try it, unless the module `builds`
+    patterns.
     """
     tree = ast.parse(path.read_text())
     names = {
@@ -50,11 +53,16 @@ def patterns_of(path: Path) -> Iterator[Pattern]:
             continue
         where = f"{path.relative_to(ROOT)}:{node.lineno}"
         called = node.func
-        if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id == "re":
+        is_built = builds and bool(node.args) and not isinstance(node.args[0], ast.Constant)
+        if isinstance(called, ast.Attribute) and _is_re(called.value) and not is_built:
             yield from _of_call(node, called.attr, where, _uses(tree, names.get(id(node))))
         for keyword in node.keywords:
-            if keyword.arg == "pattern":
+            if keyword.arg == "pattern" and not builds:
                 yield Pattern(where=where, text=_text(keyword.value, path))
+
+
+def _is_re(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "re"
 
 
 def _of_call(node: ast.Call, function: str, where: str, uses: list[str]) -> Iterator[Pattern]:
@@ -96,7 +104,7 @@ def _text(value: ast.expr, path: Path) -> str:
 
 def slow_patterns(patterns: list[Pattern], *, seconds: float) -> list[str]:
     """Return where the first pattern is that was not done with its hostile texts when the time was over."""
-    request = json.dumps([[each.text, each.is_bytes, each.flags, each.method] for each in patterns])
+    request = json.dumps([[each.text, each.is_bytes, each.flags, each.method, each.length] for each in patterns])
     command = [sys.executable, "-m", "tests.unit.patterns"]
     try:
         done = subprocess.run(command, input=request.encode(), capture_output=True, timeout=seconds, cwd=ROOT)
@@ -108,17 +116,17 @@ def slow_patterns(patterns: list[Pattern], *, seconds: float) -> list[str]:
     return []
 
 
-def hostile(text: str, flags: int) -> Iterator[str]:
+def hostile(text: str, flags: int, length: int = LENGTH) -> Iterator[str]:
     """Yield texts made of repeated pieces of a pattern's own alphabet, with an end that does not match."""
     pieces = list(dict.fromkeys(piece for piece in _pieces(_parser.parse(text, flags)) if piece))
     starts = ["", *pieces[:1]]
     for piece in pieces:
         for start in starts:
             for end in ("", "\0", "\n!"):
-                yield start + piece * (LENGTH // len(piece)) + end
+                yield start + piece * (length // len(piece)) + end
     for first in pieces[:12]:
         for second in pieces[:12]:
-            yield (first + second) * (LENGTH // len(first + second)) + "\0"
+            yield (first + second) * (length // len(first + second)) + "\0"
 
 
 def _pieces(node: Any) -> Iterator[str]:
@@ -171,9 +179,9 @@ def _character(members: Any) -> str:
 
 
 def _main() -> None:
-    for number, (text, is_bytes, flags, method) in enumerate(json.load(sys.stdin)):
+    for number, (text, is_bytes, flags, method, length) in enumerate(json.load(sys.stdin)):
         pattern = re.compile(text.encode("latin-1") if is_bytes else text, flags)
-        for subject in hostile(text, flags):
+        for subject in hostile(text, flags, length):
             given: Any = subject.encode("latin-1", "replace") if is_bytes else subject
             if method in ("sub", "subn"):
                 getattr(pattern, method)(given[:0], given)
