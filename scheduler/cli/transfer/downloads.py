@@ -56,8 +56,9 @@ class Download:
     _through: int = -1
     #: Ends the pauses of the fetch that is at work.
     _halt: threading.Event = field(default_factory=threading.Event)
-    #: The names of the job's photos, when they have been asked for, in lower case.
-    _photos: frozenset[str] | None = None
+    #: The names of the job's photos that are known, in lower case, and whether these are all.
+    _photos: frozenset[str] = frozenset()
+    _knows_all: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
     #: The item that the single file is for.
     _owner: dict[Path, int] = field(default_factory=dict)
@@ -150,7 +151,9 @@ class Download:
             return False
         name = path.name if self.target.folder is None else path.relative_to(self.target.folder).as_posix()
         with self._lock:
-            if self._photos is None:
+            if name.casefold() not in self._photos and not self._knows_all:
+                # While the job runs, photos may be added to it.
+                self._knows_all = self.client.job(self.job.id).finished_at is not None
                 items = self.client.items(self.job.id, page=_PAGE)
                 self._photos = frozenset(self._name_of_photo(item).casefold() for item in items)
             return name.casefold() in self._photos

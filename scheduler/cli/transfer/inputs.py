@@ -99,6 +99,16 @@ def upload_or_name(
     )
 
 
+def _styles(client: Client) -> list[str]:
+    """Return the names of all styles, or none if the key may not see them."""
+    try:
+        return [style.name for style in client.styles()]
+    except ApiError as error:
+        if error.status not in (403, 404):
+            raise
+        return []
+
+
 def find(session: Session, client: Client, inputs: Sequence[str], naming: Naming) -> Found:
     """Return the photos that the arguments name, and print which files were skipped."""
     limits = own_limits(client)
@@ -106,8 +116,7 @@ def find(session: Session, client: Client, inputs: Sequence[str], naming: Naming
     earlier = None
     if naming.target.folder is not None and naming.target.folder.is_dir():
         # Results of other styles may lie among the photos as well.
-        known = [style.name for style in client.styles()]
-        earlier = EarlierResults(naming, known=known, made=partial(made_by_jobs, client, naming.template))
+        earlier = EarlierResults(naming, known=_styles(client), made=partial(made_by_jobs, client, naming.template))
     found = find_photos([Path(text) for text in inputs], naming, most_bytes=most_bytes, earlier=earlier)
     if found.skipped:
         session.note(summary(found.skipped))
