@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from nst_core.client import Client
 from nst_core.client.resources.items import Item, ItemStatus
 from nst_core.client.resources.jobs import Counts, InputSummary, Job, JobStatus, ResolvedOutput
 from nst_core.errors import ProtocolError
 from scheduler.cli.exits import ExitCode
-from scheduler.cli.transfer.downloads import local_name
+from scheduler.cli.transfer.downloads import Download, local_name
+from scheduler.cli.transfer.results import Target
 from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, job_json, problem
 from tests.unit.scheduler.cli.conftest import Run
 from tests.unit.scheduler.cli.submissions import interrupt, too_many
@@ -212,3 +214,17 @@ def test_a_single_file_that_has_the_name_of_the_photo_is_only_replaced_on_reques
     assert (code, "(output_is_input)" in err, photo.read_bytes()) == (ExitCode.PARTIAL, True, b"mine")
     assert here("jobs", "results", "job_1", "-o", str(photo), "--replace")[0] == ExitCode.OK
     assert photo.read_bytes() == picture(0)
+
+
+def test_photos_that_a_running_job_gets_later_are_not_replaced_either(api: CannedApi, tmp_path: Path) -> None:
+    rows = [item_json(number) | {"input": f"s3://nst/in/{number}.jpg"} for number in range(2)]
+    jobs = [Answer(body=job_json(status, total=2)) for status in ("running", "succeeded")]
+    api.on("GET", "/v1/jobs/job_1", *jobs)
+    api.on(
+        "GET", "/v1/jobs/job_1/items?limit=1000", *(Answer(body={"data": rows[: 1 + number]}) for number in range(2))
+    )
+    for number in range(3):
+        (tmp_path / f"{number}.jpg").write_bytes(b"mine")
+    with Client(api.url, api_key="nst_key") as client:
+        download = Download(client=client, job=JOB, target=Target(text="", folder=tmp_path), keeps_names=True)
+        assert [download._may_be_photo(tmp_path / f"{number}.jpg") for number in range(3)] == [True, True, False]
