@@ -77,7 +77,8 @@ def parse_moment(moment: datetime) -> datetime:
 def parse_since(text: str) -> datetime:
     """Return, in UTC, the time that is given as a duration before now, such as 7d, or as a date or a local time."""
     text = text.strip()
-    if _SPAN.fullmatch(text.lower()):
+    # Without a unit, 20261231 would be seconds.
+    if (match := _SPAN.fullmatch(text.lower())) and match[2]:
         return datetime.now(UTC) - timedelta(seconds=parse_span(text))
     try:
         moment = datetime.fromisoformat(text)

@@ -78,10 +78,13 @@ class Home:
             yield
 
     def prepare_database(self) -> None:
-        """Make the database, empty, if it is missing: SQLite would let every user of the machine read it."""
+        """Make the database, empty, if it is missing; no other user of the machine may read it."""
         if not self.database.exists():
-            # The files that SQLite keeps beside it get the same permissions.
+            # SQLite would make it readable. The files that it keeps beside it get the same permissions.
             os.close(os.open(self.database, os.O_WRONLY | os.O_CREAT, 0o600))
+        for file in (self.database, *(self.database.with_name(self.database.name + end) for end in ("-wal", "-shm"))):
+            if file.exists() and file.stat().st_uid == os.geteuid():
+                file.chmod(0o600)
 
     def heartbeat(self, name: str) -> Path:
         """Return the heartbeat file of a process."""

@@ -275,7 +275,8 @@ def _usable() -> Iterator[None]:
     except (DBAPIError, DatabaseFaultError, RowConflictError, UnstorableError) as error:
         raise ConfigError(f"NST_DATABASE_URL cannot be used: {_first_line(error)}") from error
     except DatabaseUnavailableError as error:
-        if any(words in error.message for words in _REFUSALS):
+        refused = _sqlstate(getattr(error.__cause__, "orig", None)) in _REFUSING
+        if refused or any(words in error.message for words in _REFUSALS):
             raise ConfigError(f"NST_DATABASE_URL cannot be used: {_first_line(error.__cause__)}") from error
         raise
 

@@ -8,9 +8,9 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from nst_core.client.resources.jobs import JobStatus
-from nst_core.errors import NstError
+from nst_core.errors import ConfigError, NstError
 from scheduler.retention.retention import Lifetimes, Retention
-from scheduler.store.database import Database
+from scheduler.store.database import Database, _usable
 from scheduler.store.errors import DatabaseFaultError, DatabaseUnavailableError
 from tests.integration.conftest import TENANT, Rig, finished, named, run_statement, started
 from tests.integration.job_kit import body, dispatch
@@ -121,6 +121,16 @@ def test_control_loops_wait_while_the_database_is_read_only(rig: Rig, database_u
             with pytest.raises(NstError) as caught:
                 tick()
             assert caught.value.retryable, tick
+
+
+def test_a_migration_without_the_right_to_it_is_no_passing_fault(rig: Rig, clerk: Database) -> None:
+    """Only an owner may change a table. In which language the server says so does not matter."""
+    change = "ALTER TABLE jobs ADD COLUMN more INTEGER"
+    refusal = "must be owner of table jobs"
+    with pytest.raises(DatabaseUnavailableError, match=refusal), clerk.write() as connection:
+        connection.exec_driver_sql(change)
+    with pytest.raises(ConfigError, match=refusal), _usable(), clerk.write() as connection:
+        connection.exec_driver_sql(change)
 
 
 @pytest.mark.parametrize("is_told_by", ["a write", "a ping"])

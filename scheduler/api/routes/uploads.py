@@ -80,7 +80,8 @@ def list_files(
         lambda each: UploadedFile(path=each[0], bytes=each[1]),
         limit=limit,
         after_id=after_id,
-        batch=limit + 1,  # files are small, and a simple storage looks through all of them for each answer
+        # As many as a storage lists at once: a simple one looks through all files for each answer.
+        batch=1000,
     )
 
 

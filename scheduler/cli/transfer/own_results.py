@@ -21,6 +21,8 @@ OWN_RESULT, EARLIER_RESULT = "own_result", "earlier_result"
 Made = Callable[[Collection[Path]], Collection[Path]]
 _GROUPS = {"stem": "(?P<stem>[^/]+)", "index": "(?P<index>[0-9]{6})", "ext": "(?P<ext>jpg|png|webp)"}
 _SHARE = r"-[0-9.]+(?:e[+-][0-9]+)?"
+#: In place of a suffix.
+_ANY = "*"
 #: The most jobs, newest first, whose results are compared with files.
 _MOST_JOBS = 100
 _PAGE = 1000
@@ -34,6 +36,8 @@ class _Form:
     #: Folders that are part of the template.
     depth: int
     code: str
+    #: With a style, the name alone tells; without one, the suffix has to be that of this command's results too.
+    has_style: bool
 
 
 class EarlierResults:
@@ -64,7 +68,7 @@ class EarlierResults:
         for _, names in files:
             for name in names:
                 place, suffix = real(self._folder / name.parent), output_suffix(name.name, self._format)
-                possible |= {(place, name.stem, suffix), (place, None, suffix)}
+                possible |= {(place, stem, each) for stem in (name.stem, None) for each in (suffix, _ANY)}
         found = {}
         for path, _ in files:
             folder = Path(real(path.parent))
@@ -72,7 +76,10 @@ class EarlierResults:
                 parts = folder.parts[len(folder.parts) - form.depth :] if form.depth else ()
                 match = form.pattern.fullmatch("/".join((*parts, path.name)))
                 place = str(folder.parents[form.depth - 1]) if form.depth and parts else str(folder)
-                if match and (place, match.groupdict().get("stem"), match["ext"]) in possible:
+                if match is None:
+                    continue
+                suffix = _ANY if form.has_style else match["ext"]
+                if (place, match.groupdict().get("stem"), suffix) in possible:
                     found[path] = form.code
                     break
         return self._sure(found)
@@ -99,11 +106,12 @@ def _forms(naming: Naming, known: Sequence[str]) -> Iterator[_Form]:
                     pattern=_pattern(template, re.escape(style)),
                     depth=depth,
                     code=OWN_RESULT if is_own else EARLIER_RESULT,
+                    has_style=True,
                 )
             for style in (*map(re.escape, others), blend):
-                yield _Form(pattern=_pattern(template, style), depth=depth, code=EARLIER_RESULT)
+                yield _Form(pattern=_pattern(template, style), depth=depth, code=EARLIER_RESULT, has_style=True)
         elif "{stem}" in template and template != "{stem}.{ext}":
-            yield _Form(pattern=_pattern(template, ""), depth=depth, code=OWN_RESULT)
+            yield _Form(pattern=_pattern(template, ""), depth=depth, code=OWN_RESULT, has_style=False)
         # Other names, such as {index}.{ext}, do not say of which photo a result is: such a file may well be a photo.
 
 

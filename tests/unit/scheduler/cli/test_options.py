@@ -50,11 +50,12 @@ def test_since_takes_durations_and_times() -> None:
     ago = (datetime.now(UTC) - parse_since("1.5d")).total_seconds()
     assert ago == pytest.approx(129_600, abs=60)
     assert parse_since("2026-12-31") == datetime(2026, 12, 31).astimezone(UTC)
+    assert parse_since("20261231") == parse_since("2026-12-31")
     assert parse_since("2026-12-31T18:00") == parse_since("2026-12-31 18:00:00")
     assert parse_since("2026-12-31T18:00:00+02:00") == datetime(2026, 12, 31, 16, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("text", ["", "soon", "1y", "0", "2026-02-30", "31.12.2026", "0001-01-01T00:00"])
+@pytest.mark.parametrize("text", ["", "soon", "1y", "0", "90", "2026", "2026-02-30", "31.12.2026", "0001-01-01T00:00"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"neither a duration|not a duration|longer|too early"):
         parse_since(text)

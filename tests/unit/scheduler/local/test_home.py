@@ -44,6 +44,16 @@ def test_the_database_is_for_its_owner_though_the_folder_is_for_all(tmp_path: Pa
         assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (0,)
 
 
+def test_a_database_that_all_could_read_is_for_its_owner_again(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    files = [tmp_path / name for name in ("nst.db", "nst.db-wal")]
+    for file in files:
+        file.touch(0o644)
+    home.prepare_database()
+    assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
+    assert not (tmp_path / "nst.db-shm").exists()
+
+
 def test_a_home_is_running_while_its_lock_is_held(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     assert not home.is_running()

@@ -73,6 +73,13 @@ def test_results_of_any_style_are_no_photos_of_the_next_command(tmp_path: Path, 
             assert names(paint(tmp_path, *styles, template=template)) == photos
 
 
+@pytest.mark.parametrize(("first", "second"), [("keep", "jpeg"), ("webp", "keep")])
+def test_results_in_another_format_are_no_photos_either(tmp_path: Path, first: str, second: str) -> None:
+    photos_in(tmp_path, "amber.png", "basil.jpg")
+    for style, format in (("udnie", first), ("night_cafe", second), ("udnie", second)):
+        assert names(paint(tmp_path, style, format=format)) == ["amber.png", "basil.jpg"]
+
+
 def test_a_result_is_known_whatever_number_its_photo_has_now(tmp_path: Path) -> None:
     photos_in(tmp_path, "m.jpg", "n.jpg")
     paint(tmp_path, "udnie", template="{index}-{style}-{stem}.{ext}")
@@ -143,7 +150,7 @@ def test_results_of_the_usual_names_are_recognised_by_commands_with_other_names(
 
 
 def test_photos_that_only_look_a_little_like_results_stay(tmp_path: Path) -> None:
-    files = ["a.jpg", "a__sunset.jpg", "a__udnie.png", "b__udnie.jpg", "a_udnie.jpg", "a__udnie-60+sunset-40.jpg"]
+    files = ["a.jpg", "a__sunset.jpg", "a__udnie.tif", "b__udnie.jpg", "a_udnie.jpg", "a__udnie-60+sunset-40.jpg"]
     photos_in(tmp_path, *files)
     photos_in(tmp_path / "sub", "a__udnie.png")
     assert sorted(names(paint(tmp_path, "great_wave"))) == sorted([*files, "a__udnie.png"])
