@@ -15,7 +15,8 @@ def write_whole(path: Path, data: bytes) -> None:
     file remains. Devices and pipes are written to in place.
     """
     if is_special(path):
-        path.write_bytes(data)
+        with path.open("ab") as file:  # what was printed to the same file stays
+            file.write(data)
         return
     part = _part_of(path)
     try:

@@ -48,7 +48,7 @@ def _write_to(path: Path, data: bytes) -> None:
     if is_disk(path):
         raise PlaceError(f"{readable(path)} is a disk; results are written to files.")
     try:
-        with path.open("wb") as file:
+        with path.open("ab") as file:  # what was printed to the same file stays
             file.write(data)
     except BrokenPipeError as error:
         raise PlaceError(f"{readable(path)} cannot be written: its reader has ended.") from error

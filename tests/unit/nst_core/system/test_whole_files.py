@@ -1,6 +1,8 @@
 """Tests of nst_core.system.whole_files."""
 
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -60,3 +62,11 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
         write_whole(pipe, b"weights")
         assert read.result(timeout=30) == b"weights"
     assert pipe.is_fifo()
+
+
+def test_what_was_printed_to_the_same_file_stays(tmp_path: Path) -> None:
+    code = "print('step 1', flush=True); write_whole(Path('/dev/stdout'), b'weights')"
+    code = f"from pathlib import Path; from nst_core.system.whole_files import write_whole; {code}"
+    with open(tmp_path / "out", "wb") as file:
+        subprocess.run([sys.executable, "-c", code], stdout=file, check=True)
+    assert (tmp_path / "out").read_text() == "step 1\nweights"
